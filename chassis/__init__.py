@@ -1,0 +1,1 @@
+"""What any Tollhouse service needs and no payment word appears in."""

@@ -1,0 +1,143 @@
+"""The values that travel along the straight line; no protobuf, no policy, no I/O.
+
+A decision is `Allow | Deny | Unavailable`: three classes without a default and without truth
+value, so that nothing missing can ever read as yes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from extauthz.reasons import Reason
+
+
+class _NoTruth:
+    """Forbid `if decision:`; a verdict is matched, never tested."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a decision has no truth value; match on its class")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthzRequest:
+    """One HTTP request as Envoy described it (envoy/service/auth/v3/attribute_context.proto).
+
+    Attributes:
+        method: HTTP method as sent.
+        scheme: `http` or `https`.
+        host: `:authority` as sent, port included.
+        path: Raw `:path` with query, not decoded.
+        headers: Lower-case names; repeated headers are joined with a comma, as Envoy does in
+            the `headers` map, so that both encodings lead to one verdict.
+        body: The buffered body; empty when Envoy sent none.
+        body_is_partial: Envoy cut the body off, so its end was not seen.
+        peer_ip: Address of the direct downstream, no port; empty when unknown.
+        time: When Envoy saw the first byte, seconds since 1970; 0.0 when absent.
+        request_id: Envoy's `x-request-id`, or empty.
+        context_extensions: Static strings from Envoy's route configuration.
+    """
+
+    method: str
+    scheme: str
+    host: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    body_is_partial: bool
+    peer_ip: str
+    time: float
+    request_id: str
+    context_extensions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller whose access token was verified.
+
+    Attributes:
+        token_issuer: `iss`.
+        subject: `sub`.
+        client_id: The OAuth client (`client_id`, or the claim the provider names instead).
+        scopes: Exact scope names.
+        claims: All verified claims, read-only.
+        issued_at: `iat`, seconds since 1970.
+        expires_at: `exp`, seconds since 1970.
+    """
+
+    token_issuer: str
+    subject: str
+    client_id: str
+    scopes: frozenset[str]
+    claims: Mapping[str, Any]
+    issued_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What goes into `WWW-Authenticate` beside the realm (RFC 6750 section 3).
+
+    Attributes:
+        error: `invalid_request`, `invalid_token`, `insufficient_scope`, or None when the request
+            carried no credentials (RFC 6750 section 3.1).
+        description: Fixed text, never claim values.
+        scope: Required scopes for `insufficient_scope`, space separated.
+    """
+
+    error: str | None = None
+    description: str | None = None
+    scope: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allow(_NoTruth):
+    """Let the request go upstream. Constructed in exactly one function, `pipeline.decide`.
+
+    Attributes:
+        handoff: Values of `policy.handoff.METADATA_ENTRIES` but decision_id and policy_revision.
+        forward_token: Keep `authorization` for the upstream.
+        is_review: A rule asked for review; told to the upstream in a header and in metadata.
+    """
+
+    handoff: Mapping[str, str]
+    forward_token: bool
+    is_review: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deny(_NoTruth):
+    """Refuse the request.
+
+    Attributes:
+        reason: Public reason code; fixes the HTTP status.
+        challenge: Present on every 401, and on 403 insufficient_scope.
+        detail: For the operator's log only.
+        retry_after_seconds: For reasons that waiting cures.
+    """
+
+    reason: Reason
+    challenge: Challenge | None = None
+    detail: str = ""
+    retry_after_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable(_NoTruth):
+    """No verdict: something of ours is away, late or broken. Rendered as 503, never as allow.
+
+    Attributes:
+        reason: Public reason code with status 503.
+        detail: For the operator's log only.
+        retry_after_seconds: Told to the client.
+    """
+
+    reason: Reason
+    detail: str = ""
+    retry_after_seconds: int = 1
+
+
+Decision = Allow | Deny | Unavailable

@@ -1,0 +1,204 @@
+"""Every reason ext_authz may give, with its status and its page in docs/errors.md.
+
+The codes are public: clients and dashboards match on them, so none is renamed or reused.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from chassis.problem import ReasonSpec
+
+
+class Reason(Enum):
+    """A reason code; `spec` says what it means."""
+
+    @property
+    def spec(self) -> ReasonSpec:
+        """Return status, title and documentation of this reason."""
+        return self.value
+
+    @property
+    def code(self) -> str:
+        """Return the public code."""
+        return self.value.code
+
+    REQUEST_MALFORMED = ReasonSpec(
+        "request_malformed",
+        400,
+        "The request could not be read without ambiguity.",
+        "The path, host or a header can be read in more than one way, or a part of the request is missing.",
+        "Send a plain path without escapes for slashes, dots or control characters, and each header once.",
+        "after_change",
+    )
+    ROUTE_UNKNOWN = ReasonSpec(
+        "route_unknown",
+        404,
+        "No operation is defined for this host, method and path.",
+        "routes.yaml has no operation that matches.",
+        "Check host, method and path against the API description.",
+        "after_change",
+    )
+    ACCESS_TOKEN_MISSING = ReasonSpec(
+        "access_token_missing",
+        401,
+        "An access token is required.",
+        "The request carries no bearer credentials (RFC 6750 section 3.1).",
+        "Send `Authorization: Bearer` with an access token of a configured issuer.",
+        "after_change",
+    )
+    ACCESS_TOKEN_PRESENTATION = ReasonSpec(
+        "access_token_presentation",
+        400,
+        "The access token was presented in a way that is not accepted.",
+        "More than one token or method, a token in the query or body, or a repeated Authorization header "
+        "(RFC 6750 section 2).",
+        "Send exactly one Authorization header and the token nowhere else.",
+        "after_change",
+    )
+    ACCESS_TOKEN_INVALID = ReasonSpec(
+        "access_token_invalid",
+        401,
+        "The access token is not valid.",
+        "Malformed, wrong issuer, type, algorithm, key or signature, or a required claim is missing "
+        "(RFC 9068 section 4).",
+        "Fetch a new access token; if it is refused again, check the issuer and the token profile.",
+        "after_change",
+    )
+    ACCESS_TOKEN_EXPIRED = ReasonSpec(
+        "access_token_expired",
+        401,
+        "The access token has expired.",
+        "`exp` lies in the past, leeway included (RFC 7519 section 4.1.4).",
+        "Fetch a new access token and send the request again.",
+        "after_change",
+    )
+    ACCESS_TOKEN_AUDIENCE = ReasonSpec(
+        "access_token_audience",
+        401,
+        "The access token was issued for another audience.",
+        "No value of `aud` is one of ours (RFC 9068 section 4).",
+        "Ask the token issuer for a token with this API as resource or audience.",
+        "after_change",
+    )
+    SCOPE_INSUFFICIENT = ReasonSpec(
+        "insufficient_scope",
+        403,
+        "The access token lacks a scope that this operation needs.",
+        "A scope that routes.yaml requires is not in the token (RFC 6750 section 3.1).",
+        "Request a token with the scopes named in the WWW-Authenticate header.",
+        "after_change",
+    )
+    MERCHANT_MISMATCH = ReasonSpec(
+        "merchant_mismatch",
+        403,
+        "The access token belongs to another merchant than the request.",
+        "The merchant in the token and the merchant in the body differ, or the token names none.",
+        "Use the token of the merchant whose payment this is.",
+        "after_change",
+    )
+    MERCHANT_UNKNOWN = ReasonSpec(
+        "merchant_unknown",
+        403,
+        "The merchant is not known here.",
+        "merchants.yaml has no merchant of this id.",
+        "Ask the platform to have the merchant set up.",
+        "after_change",
+    )
+    MERCHANT_SUSPENDED = ReasonSpec(
+        "merchant_suspended",
+        403,
+        "The merchant is suspended.",
+        "merchants.yaml lists the merchant with `status: suspended`.",
+        "Contact the platform; retrying does not help.",
+        "after_change",
+    )
+    PAYMENT_BLOCKED = ReasonSpec(
+        "payment-blocked",
+        403,
+        "The payment was declined by risk control.",
+        "An enforced rule of risk.yaml declined it. The decision record names the rule; the client is not told.",
+        "Do not retry unchanged. Quote the decision id when asking the platform.",
+        "never",
+    )
+    BODY_UNREADABLE = ReasonSpec(
+        "body_unreadable",
+        400,
+        "The request body could not be read without ambiguity.",
+        "Not strict JSON: a duplicate key, wrong encoding, trailing data, too deep, too long, cut off, "
+        "or the wrong content type.",
+        "Send one UTF-8 JSON object with each key once and `content-type: application/json`.",
+        "after_change",
+    )
+    AMOUNT_MISSING = ReasonSpec(
+        "amount_missing",
+        400,
+        "The payment amount is missing.",
+        "The body profile found no amount on an operation that moves money.",
+        "Send the amount in minor units.",
+        "after_change",
+    )
+    AMOUNT_INVALID = ReasonSpec(
+        "amount_invalid",
+        400,
+        "The payment amount is not acceptable.",
+        "Not an integer of minor units between 0 and 2^53-1.",
+        "Send a plain integer of minor units, no sign, fraction or exponent.",
+        "after_change",
+    )
+    CURRENCY_INVALID = ReasonSpec(
+        "currency_invalid",
+        400,
+        "The currency is missing or not known.",
+        "Not an ISO 4217 alphabetic code in upper case that has minor units.",
+        "Send a currency such as EUR.",
+        "after_change",
+    )
+    ATTRIBUTE_INVALID = ReasonSpec(
+        "attribute_invalid",
+        400,
+        "A field of the request body has the wrong type or size.",
+        "A field that the body profile reads is not of the declared type, or a required one is missing.",
+        "Compare the body with the API description.",
+        "after_change",
+    )
+    TOKEN_ISSUER_UNAVAILABLE = ReasonSpec(
+        "token_issuer_unavailable",
+        503,
+        "Access tokens cannot be checked at the moment.",
+        "The token issuer's keys could not be fetched and no last good keys are within their bound.",
+        "Send the request again after Retry-After; the token itself may be fine.",
+        "later",
+    )
+    OVERLOADED = ReasonSpec(
+        "overloaded",
+        503,
+        "The gate is overloaded.",
+        "Too many requests are in flight for an answer in time.",
+        "Send the request again after Retry-After.",
+        "later",
+    )
+    DEADLINE_EXCEEDED = ReasonSpec(
+        "deadline_exceeded",
+        503,
+        "The gate could not decide in time.",
+        "The time Envoy allows for a decision was used up.",
+        "Send the request again after Retry-After.",
+        "later",
+    )
+    POLICY_UNAVAILABLE = ReasonSpec(
+        "policy_unavailable",
+        503,
+        "The gate has no policy loaded.",
+        "The service is starting or stopping.",
+        "Send the request again after Retry-After.",
+        "later",
+    )
+    INTERNAL = ReasonSpec(
+        "internal_error",
+        503,
+        "The gate failed to decide.",
+        "A fault of ours; the log has it under the decision id.",
+        "Send the request again after Retry-After; quote the decision id if it persists.",
+        "later",
+    )

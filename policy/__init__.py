@@ -1,0 +1,1 @@
+"""What the policy of both services shares: reader, schema, diagnostics, CEL, money, merchants."""

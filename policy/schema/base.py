@@ -1,0 +1,53 @@
+"""Building blocks of the policy file models.
+
+The reader hands every scalar over as text with its spelling kept (`NO` stays `NO`, `0742` stays
+`0742`); the types here decide what the text means.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+MAX_AMOUNT_MINOR = 2**53 - 1
+"""Largest amount anywhere: what the store's Lua counts exactly."""
+
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})\Z")
+
+
+class FileModel(BaseModel):
+    """A mapping in a policy file: unknown keys are errors, values never change after load."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _integer(value: Any) -> Any:
+    if isinstance(value, str):
+        if not _INTEGER.match(value):
+            raise ValueError("expected a plain integer")
+        return int(value)
+    return value
+
+
+def _boolean(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in ("true", "false"):
+            raise ValueError("expected true or false")
+        return value == "true"
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_integer)]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
+AmountMinor = Annotated[int, BeforeValidator(_integer), Field(ge=0, le=MAX_AMOUNT_MINOR)]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
+"""An id that the security team chooses: rules, quotas, operations, tiers."""
+MerchantId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Scope = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
+"""One scope-token (RFC 6749 section 3.3)."""
+CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+ClaimPointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]+)+$", max_length=200)]
+"""JSON Pointer (RFC 6901) into claims or a body; never the empty pointer."""

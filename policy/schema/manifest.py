@@ -1,0 +1,16 @@
+"""tollhouse.yaml: the list of files that make up a policy set."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from policy.schema.base import FileModel, Text
+
+
+class Manifest(FileModel):
+    """Names every file of the set, so that a deleted file is an error and not a lost quota."""
+
+    version: Literal["1"] = Field(description="Format of the policy set.")
+    files: tuple[Text, ...] = Field(min_length=1, description="Every file, relative to this one.")

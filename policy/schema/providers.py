@@ -1,0 +1,44 @@
+"""providers.yaml: which token issuers are believed, and how their tokens are checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from policy.schema.base import Boolean, FileModel, Identifier, Integer
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$", max_length=500)]
+
+
+class Provider(FileModel):
+    """One token issuer."""
+
+    id: Identifier
+    issuer: HttpUrl = Field(description="Exact `iss`; compared as text (RFC 9068 section 4).")
+    discovery: Literal["oidc", "oauth2", "none"] = Field(
+        "oidc", description="Which well-known document names jwks_uri; none needs jwks_uri here."
+    )
+    jwks_uri: HttpUrl | None = None
+    allow_http: Boolean = Field(
+        False, description="Permit http:// for an issuer on loopback or *.localhost; development only."
+    )
+    audiences: tuple[str, ...] = Field(min_length=1, description="A token must name one of these.")
+    algorithms: tuple[Algorithm, ...] = Field(min_length=1, description="Signature algorithms accepted.")
+    typ: tuple[str, ...] = Field(
+        ("at+jwt", "application/at+jwt"), min_length=1, description="Header `typ`, any letter case."
+    )
+    client_id_claim: str = Field("client_id", description="Claim that names the OAuth client.")
+    leeway_seconds: Annotated[Integer, Field(ge=0, le=300)] = 30
+    keys_max_age_seconds: Annotated[Integer, Field(ge=60, le=86400)] = 600
+    keys_stale_seconds: Annotated[Integer, Field(ge=0, le=604800)] = Field(
+        86400, description="How long the last good keys may be used while the issuer is away."
+    )
+    unknown_kid_cooldown_seconds: Annotated[Integer, Field(ge=1, le=3600)] = 30
+
+
+class ProvidersFile(FileModel):
+    """All token issuers; a token of any other is refused."""
+
+    providers: tuple[Provider, ...] = Field(min_length=1)

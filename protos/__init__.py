@@ -1,0 +1,1 @@
+"""Protocol messages: the wire subset of Envoy's API, payment attributes, decision record."""

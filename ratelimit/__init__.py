@@ -1,0 +1,1 @@
+"""The rate-limit service: parse, match, key, hit, judge, render."""
