@@ -1,0 +1,181 @@
+"""The claims of a JWT access token (RFC 9068 section 2.2), one function a rule.
+
+A rule returns its refusal, or None. Only `read_verified` builds a `Principal`; the rules that
+depend on the moment or on policy run again on every cache hit (`recheck`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from extauthz.model import Deny, Principal
+from extauthz.tokens import refusals
+from extauthz.tokens.providers import CompiledProvider
+
+MAX_NAME_CHARACTERS = 512
+"""Longest `sub`, `jti` and client id; they end up in records."""
+MAX_AUDIENCES = 100
+MAX_NUMERIC_DATE = 253_402_300_799
+"""9999-12-31T23:59:59Z."""
+PROFILED_TYPES = frozenset({"at+jwt", "application/at+jwt"})
+"""Header types that only access tokens carry (RFC 9068 section 2.1)."""
+
+_SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """What is known of a token once its signature and every claim were checked.
+
+    Attributes:
+        principal: The caller.
+        not_before: `nbf`, seconds since 1970; minus infinity when absent.
+        audiences: `aud`.
+    """
+
+    principal: Principal
+    not_before: float
+    audiences: frozenset[str]
+
+
+def read_verified(
+    claims: Mapping[str, Any], token_type: str, provider: CompiledProvider, now: float
+) -> VerifiedToken | Deny:
+    """Check every claim of a token whose signature is verified.
+
+    Args:
+        claims: The claims set.
+        token_type: Header `typ`, lower case.
+        provider: The rules, found by `iss`.
+        now: Wall clock, seconds since 1970.
+    """
+    for rule in _RULES:
+        refusal = rule(claims, provider)
+        if refusal is not None:
+            return refusal
+    if token_type not in PROFILED_TYPES and not _is_marked_access_token(claims):
+        return refusals.invalid("nothing marks it as an access token")
+    token = _build(claims, provider)
+    refusal = recheck(token, provider, now)
+    if refusal is not None:
+        return refusal
+    return token if token.principal.issued_at <= now + provider.leeway_seconds else refusals.invalid("iat lies ahead")
+
+
+def recheck(token: VerifiedToken, provider: CompiledProvider, now: float) -> Deny | None:
+    """Check what time and policy can change: `exp`, `nbf`, `aud` (RFC 7519 sections 4.1.3 to 4.1.5), and binding."""
+    leeway = provider.leeway_seconds
+    if now >= token.principal.expires_at + leeway:
+        return refusals.expired()
+    if now < token.not_before - leeway:
+        return refusals.invalid("nbf lies ahead")
+    if token.audiences.isdisjoint(provider.audiences):
+        return refusals.wrong_audience()
+    return _check_binding(token.principal.claims, provider)
+
+
+def numeric_date(value: Any) -> float | None:
+    """Read a NumericDate (RFC 7519 section 2): a number, fractions allowed; no text, no boolean, in range."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    return float(value) if 0 <= value <= MAX_NUMERIC_DATE else None
+
+
+def _check_issuer(claims: Mapping[str, Any], provider: CompiledProvider) -> Deny | None:
+    """RFC 9068 section 4: `iss` equals the configured issuer exactly."""
+    return None if claims.get("iss") == provider.issuer else refusals.invalid("iss is another issuer")
+
+
+def _check_times(claims: Mapping[str, Any], provider: CompiledProvider) -> Deny | None:
+    """RFC 9068 section 2.2: `exp` and `iat` are required; `nbf` is optional, and a date when present."""
+    expires_at, issued_at = numeric_date(claims.get("exp")), numeric_date(claims.get("iat"))
+    if expires_at is None or issued_at is None:
+        return refusals.invalid("exp or iat is not a NumericDate")
+    if "nbf" in claims and numeric_date(claims["nbf"]) is None:
+        return refusals.invalid("nbf is not a NumericDate")
+    if not 0 < expires_at - issued_at <= provider.max_lifetime_seconds:
+        return refusals.invalid("lifetime not accepted")
+    return None
+
+
+def _check_audience(claims: Mapping[str, Any], _: CompiledProvider) -> Deny | None:
+    """RFC 7519 section 4.1.3: a string, or an array of strings."""
+    audience = claims.get("aud")
+    if isinstance(audience, str):
+        return None
+    if not isinstance(audience, list) or len(audience) > MAX_AUDIENCES:
+        return refusals.invalid("aud is neither text nor a list")
+    return None if all(isinstance(name, str) for name in audience) else refusals.invalid("aud holds more than text")
+
+
+def _check_names(claims: Mapping[str, Any], provider: CompiledProvider) -> Deny | None:
+    """RFC 9068 section 2.2: `sub`, `client_id` and `jti` are required."""
+    for claim in ("sub", provider.client_id_claim, "jti"):
+        value = claims.get(claim)
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARACTERS:
+            return refusals.invalid("sub, client id or jti missing or not text")
+    return None
+
+
+def _check_scope(claims: Mapping[str, Any], _: CompiledProvider) -> Deny | None:
+    """RFC 8693 section 4.2 and RFC 6749 section 3.3: text, names separated by spaces."""
+    scope = claims.get("scope", "")
+    if not isinstance(scope, str):
+        return refusals.invalid("scope is not text")
+    if all(_SCOPE.match(name) for name in scope.split(" ") if name):
+        return None
+    return refusals.invalid("scope holds a character that no scope has")
+
+
+def _check_binding(claims: Mapping[str, Any], _: CompiledProvider) -> Deny | None:
+    """RFC 9449 section 7.2: a bound token without a checked proof of possession is refused.
+
+    No proof is checked here yet, so every `cnf` (RFC 7800) refuses the token.
+    """
+    return refusals.invalid("sender-constrained, and the proof is not checked") if "cnf" in claims else None
+
+
+_RULES: tuple[Callable[[Mapping[str, Any], CompiledProvider], Deny | None], ...] = (
+    _check_issuer,
+    _check_times,
+    _check_audience,
+    _check_names,
+    _check_scope,
+    _check_binding,
+)
+
+
+def _is_marked_access_token(claims: Mapping[str, Any]) -> bool:
+    """Tell an access token by its content where the header type does not (RFC 8725 section 3.11).
+
+    Keycloak writes a claim `typ` (Bearer, ID, Refresh, Logout); other issuers are told by `scope`,
+    which no ID token has, and by the absence of what only ID tokens and event tokens have.
+    """
+    if "typ" in claims:
+        return claims["typ"] in ("Bearer", "bearer")
+    foreign = ("nonce", "at_hash", "c_hash", "events", "token_introspection", "htm")
+    return "scope" in claims and not any(name in claims for name in foreign)
+
+
+def _build(claims: Mapping[str, Any], provider: CompiledProvider) -> VerifiedToken:
+    audience = claims["aud"]
+    not_before = numeric_date(claims["nbf"]) if "nbf" in claims else None
+    return VerifiedToken(
+        principal=Principal(
+            token_issuer=provider.issuer,
+            subject=claims["sub"],
+            client_id=claims[provider.client_id_claim],
+            scopes=frozenset(name for name in claims.get("scope", "").split(" ") if name),
+            claims=MappingProxyType(dict(claims)),
+            issued_at=float(claims["iat"]),
+            expires_at=float(claims["exp"]),
+        ),
+        not_before=-math.inf if not_before is None else not_before,
+        audiences=frozenset((audience,) if isinstance(audience, str) else audience),
+    )

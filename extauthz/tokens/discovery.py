@@ -1,0 +1,113 @@
+"""Fetching a token issuer's documents: metadata (OIDC Discovery, RFC 8414) and its JWK set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from chassis.http_client import FetchFailed, HttpClient, HttpReply, is_private_address
+from chassis.strict_json import JsonLimits, StrictJsonError, parse_strict
+from extauthz.tokens.keys import MAX_JWKS_BYTES, JwksInvalid, KeySet, read_jwks
+from extauthz.tokens.providers import KeySource
+
+FETCH_TIMEOUT_SECONDS = 5.0
+MAX_METADATA_BYTES = 256 * 1024
+MAX_URL_CHARACTERS = 500
+
+_METADATA_LIMITS = JsonLimits(max_bytes=MAX_METADATA_BYTES, max_depth=16)
+_WELL_KNOWN = {"oidc": "/.well-known/openid-configuration", "oauth2": "/.well-known/oauth-authorization-server"}
+_MAX_AGE = re.compile(r'(?:^|,)\s*max-age\s*=\s*"?(\d{1,9})"?\s*(?:,|$)', re.IGNORECASE)
+_UNCACHED = re.compile(r"(?:^|,)\s*no-(?:cache|store)\b", re.IGNORECASE)
+
+
+def metadata_url(issuer: str, form: str) -> str:
+    """Return where an issuer's metadata stands.
+
+    `oidc` appends the well-known suffix to the issuer (OIDC Discovery section 4); `oauth2` puts it
+    between host and path (RFC 8414 section 3.1). A slash at the issuer's end is taken off first.
+    """
+    parts = urlsplit(issuer)
+    path = parts.path.rstrip("/")
+    placed = path + _WELL_KNOWN[form] if form == "oidc" else _WELL_KNOWN[form] + path
+    return urlunsplit((parts.scheme, parts.netloc, placed, "", ""))
+
+
+async def discover_jwks_uri(http: HttpClient, source: KeySource) -> str:
+    """Return the address of an issuer's JWK set.
+
+    Raises:
+        FetchFailed: No document, not strict JSON, another `issuer` (RFC 8414 section 3.3: such a document must
+            not be used), or no acceptable `jwks_uri`.
+    """
+    if source.jwks_uri is not None:
+        return source.jwks_uri
+    reply = await http.get(
+        metadata_url(source.issuer, source.discovery),
+        max_bytes=MAX_METADATA_BYTES,
+        timeout_seconds=FETCH_TIMEOUT_SECONDS,
+        allow_http=source.allow_http,
+    )
+    metadata = _metadata(reply)
+    if metadata.get("issuer") != source.issuer:
+        raise FetchFailed("metadata names another issuer")
+    address = metadata.get("jwks_uri")
+    if not isinstance(address, str) or len(address) > MAX_URL_CHARACTERS:
+        raise FetchFailed("metadata has no jwks_uri")
+    _check_discovered(address, source.issuer)
+    return address
+
+
+async def fetch_keys(http: HttpClient, source: KeySource, jwks_uri: str) -> tuple[KeySet, float | None]:
+    """Fetch and read a JWK set.
+
+    Returns:
+        The keys, and how many seconds the issuer says they may be kept: None when it gives no
+        usable answer. `no-cache` is no answer: checking back on every request is not possible here.
+
+    Raises:
+        FetchFailed: No reply with status 200, or no JWK set in it.
+    """
+    reply = await http.get(
+        jwks_uri,
+        max_bytes=MAX_JWKS_BYTES,
+        timeout_seconds=FETCH_TIMEOUT_SECONDS,
+        allow_http=source.allow_http,
+    )
+    _check_status(reply)
+    try:
+        return read_jwks(reply.body), _max_age(reply.headers.get("cache-control", ""))
+    except JwksInvalid as error:
+        raise FetchFailed(str(error)) from None
+
+
+def _metadata(reply: HttpReply) -> Mapping[str, Any]:
+    _check_status(reply)
+    try:
+        metadata = parse_strict(reply.body, _METADATA_LIMITS)
+    except StrictJsonError as error:
+        raise FetchFailed(f"metadata is not strict JSON: {error.detail}") from None
+    if not isinstance(metadata, dict):
+        raise FetchFailed("metadata is not an object")
+    return metadata
+
+
+def _check_status(reply: HttpReply) -> None:
+    if reply.status != 200:
+        raise FetchFailed(f"status {reply.status}")
+
+
+def _check_discovered(address: str, issuer: str) -> None:
+    """Refuse a private address literal that the policy did not spell out itself (rfc8725bis section 3.10)."""
+    try:
+        host = urlsplit(address).hostname or ""
+    except ValueError:
+        raise FetchFailed("metadata has no jwks_uri") from None
+    if is_private_address(host) and host != urlsplit(issuer).hostname:
+        raise FetchFailed("private address refused")
+
+
+def _max_age(cache_control: str) -> float | None:
+    found = _MAX_AGE.search(cache_control)
+    return float(found.group(1)) if found and not _UNCACHED.search(cache_control) else None

@@ -1,0 +1,95 @@
+"""Step 3, authenticate: called by the pipeline once a request, one gate a policy snapshot.
+
+The law: no claim is believed before its signature is verified with a key of the configured issuer.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from chassis.clock import Clock
+from extauthz.model import AuthzRequest, Deny, Principal, Unavailable
+from extauthz.tokens import refusals
+from extauthz.tokens.cache import CachedClaims, ClaimsCache
+from extauthz.tokens.claims import read_verified, recheck
+from extauthz.tokens.jose import CompactToken, parse_compact
+from extauthz.tokens.key_sets import KeySets
+from extauthz.tokens.presentation import presented_token
+from extauthz.tokens.providers import CompiledProvider
+from extauthz.tokens.verify import canonical_algorithm, is_signature_valid
+
+
+class TokenGate:
+    """Checks access tokens under one policy snapshot.
+
+    Args:
+        providers: Token issuers of the snapshot, each `iss` once.
+        keys: The process-wide key sets; `keys.follow(gate.providers)` makes them refresh these issuers' keys.
+        cache: The process-wide cache of verified claims.
+        clock: Wall time for token times, monotonic time for deadlines.
+    """
+
+    def __init__(
+        self, providers: tuple[CompiledProvider, ...], keys: KeySets, cache: ClaimsCache, clock: Clock
+    ) -> None:
+        self.providers = providers
+        self._by_issuer = {provider.issuer: provider for provider in providers}
+        self._keys = keys
+        self._cache = cache
+        self._clock = clock
+
+    async def authenticate(self, request: AuthzRequest, deadline: float) -> Principal | Deny | Unavailable:
+        """Return the caller whose access token the request carries.
+
+        Args:
+            request: The request; only headers and the places where no token may stand are read.
+            deadline: On `Clock.monotonic()`; a fetch of keys is not waited for beyond it.
+        """
+        token = presented_token(request)
+        if isinstance(token, Deny):
+            return token
+        digest = sha256(token.encode("ascii")).digest()
+        entry = self._cache.get(digest)
+        if entry is not None:
+            provider = self._by_issuer.get(entry.provider.issuer)
+            if provider is not None and entry.belongs_to(provider, self._keys.generation(provider)):
+                return self._reuse(digest, entry, provider)
+        return await self._verify(token, digest, deadline)
+
+    def _reuse(self, digest: bytes, entry: CachedClaims, provider: CompiledProvider) -> Principal | Deny:
+        refusal = recheck(entry.token, provider, self._clock.wall())
+        if refusal is None:
+            return entry.token.principal
+        self._cache.discard(digest)
+        return refusal
+
+    async def _verify(self, token: str, digest: bytes, deadline: float) -> Principal | Deny | Unavailable:
+        parsed = parse_compact(token)
+        if isinstance(parsed, Deny):
+            return parsed
+        provider = self._select(parsed)
+        if isinstance(provider, Deny):
+            return provider
+        algorithm = canonical_algorithm(parsed.algorithm)
+        found = await self._keys.find(provider, parsed.kid, algorithm, deadline)
+        if isinstance(found, Deny | Unavailable):
+            return found
+        if not is_signature_valid(algorithm, found.key.public_key, parsed.signing_input, parsed.signature):
+            return refusals.invalid("signature does not verify")
+        verified = read_verified(parsed.claims, parsed.token_type, provider, self._clock.wall())
+        if isinstance(verified, Deny):
+            return verified
+        self._cache.put(digest, verified, provider=provider, generation=found.generation, characters=len(token))
+        return verified.principal
+
+    def _select(self, parsed: CompactToken) -> CompiledProvider | Deny:
+        """Find the provider by exact `iss`, and check what needs no key (RFC 9068 section 4)."""
+        issuer = parsed.claims.get("iss")
+        provider = self._by_issuer.get(issuer) if isinstance(issuer, str) else None
+        if provider is None:
+            return refusals.invalid("iss is not configured")
+        if parsed.token_type not in provider.token_types:
+            return refusals.invalid("typ not accepted")
+        if canonical_algorithm(parsed.algorithm) not in provider.algorithms:
+            return refusals.invalid("alg not accepted")
+        return provider

@@ -1,0 +1,157 @@
+"""providers.yaml, compiled: what the token checks ask of one token issuer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from chassis.http_client import is_loopback_host
+from extauthz.tokens.verify import canonical_algorithm
+from policy.schema.providers import Provider, ProvidersFile
+
+MAX_LIFETIME_SECONDS = 86_400
+"""Longest `exp` - `iat`: an access token that lives longer cannot be called back (FAPI 2.0, access token lifetimes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where an issuer's keys come from; what a running key set is known by.
+
+    Attributes:
+        issuer: Exact `iss`.
+        discovery: `oidc`, `oauth2` or `none`.
+        jwks_uri: Set when discovery is `none`, else overrides what discovery says when set.
+        allow_http: http to loopback is permitted.
+    """
+
+    issuer: str
+    discovery: str
+    jwks_uri: str | None
+    allow_http: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTimes:
+    """How long keys live, in seconds.
+
+    Attributes:
+        max_age: Longest time between refreshes.
+        stale: How much longer the last good keys serve while the issuer is away.
+        unknown_kid_cooldown: Shortest time between two refreshes that tokens with unknown kids cause.
+    """
+
+    max_age: float
+    stale: float
+    unknown_kid_cooldown: float
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledProvider:
+    """One token issuer. Equal when every rule is equal, so that a reload keeps what it may keep.
+
+    Attributes:
+        id: Name in providers.yaml.
+        source: Where its keys come from.
+        times: How long they live.
+        audiences: One of them must be in `aud`.
+        algorithms: Accepted `alg`, canonical names.
+        token_types: Accepted `typ`, lower case.
+        client_id_claim: The claim that names the OAuth client.
+        leeway_seconds: Clock difference that is forgiven.
+        max_lifetime_seconds: Longest `exp` - `iat`.
+    """
+
+    id: str
+    source: KeySource
+    times: KeyTimes
+    audiences: frozenset[str]
+    algorithms: frozenset[str]
+    token_types: frozenset[str]
+    client_id_claim: str
+    leeway_seconds: float
+    max_lifetime_seconds: float = MAX_LIFETIME_SECONDS
+
+    @property
+    def issuer(self) -> str:
+        """Return the exact `iss`."""
+        return self.source.issuer
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderProblem:
+    """What is wrong in providers.yaml beyond its shape.
+
+    Attributes:
+        path: Position in the file, such as `("providers", 0, "issuer")`.
+        message: For the policy's author.
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+def check_providers(file: ProvidersFile) -> tuple[ProviderProblem, ...]:
+    """Return every rule of providers.yaml that its shape alone cannot express."""
+    problems: list[ProviderProblem] = []
+    seen: set[str] = set()
+    for index, provider in enumerate(file.providers):
+        if provider.issuer in seen:
+            problems.append(ProviderProblem(("providers", index, "issuer"), "issuer is listed twice"))
+        seen.add(provider.issuer)
+        problems.extend(_problems(provider, index))
+    return tuple(problems)
+
+
+def _problems(provider: Provider, index: int) -> list[ProviderProblem]:
+    found = []
+    if provider.discovery == "none" and provider.jwks_uri is None:
+        found.append(ProviderProblem(("providers", index, "discovery"), "discovery: none needs jwks_uri"))
+    for name, url in (("issuer", provider.issuer), ("jwks_uri", provider.jwks_uri)):
+        fault = _url_fault(url, allow_http=provider.allow_http) if url else ""
+        if fault:
+            found.append(ProviderProblem(("providers", index, name), fault))
+    return found
+
+
+def _url_fault(url: str, *, allow_http: bool) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "not a URL"
+    if not host or parts.username is not None:
+        return "not a URL with a host and without credentials"
+    if parts.scheme == "https":
+        return ""
+    if not allow_http:
+        return "http needs allow_http: true, for development"
+    return "" if is_loopback_host(host) else "http is only for loopback and *.localhost"
+
+
+def compile_providers(file: ProvidersFile) -> tuple[CompiledProvider, ...]:
+    """Compile every provider.
+
+    Raises:
+        ValueError: `check_providers` finds a problem; call it first to point at the line.
+    """
+    problems = check_providers(file)
+    if problems:
+        raise ValueError(problems[0].message)
+    return tuple(_compile(provider) for provider in file.providers)
+
+
+def _compile(provider: Provider) -> CompiledProvider:
+    return CompiledProvider(
+        id=provider.id,
+        source=KeySource(provider.issuer, provider.discovery, provider.jwks_uri, provider.allow_http),
+        times=KeyTimes(
+            max_age=provider.keys_max_age_seconds,
+            stale=provider.keys_stale_seconds,
+            unknown_kid_cooldown=provider.unknown_kid_cooldown_seconds,
+        ),
+        audiences=frozenset(provider.audiences),
+        algorithms=frozenset(canonical_algorithm(name) for name in provider.algorithms),
+        token_types=frozenset(name.lower() for name in provider.typ),
+        client_id_claim=provider.client_id_claim,
+        leeway_seconds=provider.leeway_seconds,
+    )
