@@ -1,0 +1,95 @@
+"""A service that serves compiled policy: one snapshot holder, a decision log, metrics, background parts.
+
+Both services are this class with their own methods and parts, so start, stop and readiness are the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from chassis.record import DecisionLog
+from chassis.reload import LoadFailed, Reloader
+from chassis.rpc import Methods
+from chassis.service import Readiness, StartRefused
+
+T = TypeVar("T")
+log = logging.getLogger("tollhouse.service")
+
+
+class Background(Protocol):
+    """Something that works beside the request path: key refresh, store link."""
+
+    async def start(self) -> None:
+        """Begin; must not wait for a dependency that is away."""
+
+    async def stop(self) -> None:
+        """End, bounded in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceParts(Generic[T]):
+    """What a service is made of.
+
+    Attributes:
+        reloader: Holds the active policy snapshot.
+        decision_log: Takes the records.
+        background: Started in order before the service is ready, stopped in reverse.
+        waiting_for: Returns what else is missing before calls may come, in words.
+        warnings: Returns what an operator should know although the service is ready.
+    """
+
+    reloader: Reloader[T]
+    decision_log: DecisionLog
+    background: Sequence[Background]
+    waiting_for: Callable[[], tuple[str, ...]]
+    warnings: Callable[[], tuple[str, ...]]
+
+
+class PolicyService(Generic[T]):
+    """Implements `chassis.service.Service`."""
+
+    def __init__(self, name: str, methods: Methods, registry: CollectorRegistry, parts: ServiceParts[T]) -> None:
+        self.name = name
+        self.methods = methods
+        self.registry = registry
+        self._parts = parts
+        self._started: list[Background] = []
+
+    async def start(self) -> None:
+        """Load policy, then start background work; raises `StartRefused` when the set is broken."""
+        try:
+            self._parts.reloader.load_initial()
+        except LoadFailed as error:
+            raise StartRefused(error.problems) from error
+        for part in (self._parts.decision_log, *self._parts.background, self._parts.reloader):
+            await part.start()
+            self._started.append(part)
+
+    async def stop(self) -> None:
+        """End background work in reverse order; a part that fails to stop does not keep the others."""
+        while self._started:
+            part = self._started.pop()
+            try:
+                await part.stop()
+            except Exception:  # noqa: BLE001 - every part gets its turn, whatever the one before did
+                log.exception("a part of %s did not stop cleanly", self.name)
+
+    def readiness(self) -> Readiness:
+        """Ready once policy is loaded and nothing else is missing."""
+        waiting = self._parts.waiting_for()
+        if self.snapshot() is None:
+            waiting = ("a policy set", *waiting)
+        return Readiness(not waiting, waiting, self._parts.warnings())
+
+    def snapshot(self) -> T | None:
+        """Return the active policy snapshot, or None before the first load."""
+        return self._parts.reloader.current if self._parts.reloader.revision else None
+
+    def policy_status(self) -> dict[str, Any]:
+        """Describe the active policy revision, since when it serves, and the last reload error."""
+        return self._parts.reloader.status()

@@ -1,0 +1,68 @@
+"""What a reload loosened, one sentence each, so that the log shows every door that was opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policy.loader import PolicySet
+
+
+def loosened(old: PolicySet, new: PolicySet) -> list[str]:
+    """Compare two revisions and return what lets more through than before."""
+    return [*_rules(old, new), *_operations(old, new), *_merchants(old, new), *_providers(old, new)]
+
+
+def _rules(old: PolicySet, new: PolicySet) -> Iterator[str]:
+    now = {rule.id: rule for rule in new.risk.rules}
+    for before in old.risk.rules:
+        rule = now.get(before.id)
+        if rule is None:
+            yield f"risk rule {before.id} was removed"
+        elif before.mode == "enforce" and rule.mode == "shadow":
+            yield f"risk rule {before.id} went from enforce to shadow"
+        elif before.action == "decline" and rule.action == "review":
+            yield f"risk rule {before.id} went from decline to review"
+        elif (before.when, before.operations, before.on_missing) != (rule.when, rule.operations, rule.on_missing):
+            yield f"risk rule {before.id} has another condition; it may hit less"
+
+
+def _operations(old: PolicySet, new: PolicySet) -> Iterator[str]:
+    before = {operation.operation: operation for operation in old.routes.operations}
+    for operation in new.routes.operations:
+        known = before.get(operation.operation)
+        if known is None:
+            yield f"operation {operation.operation} was added"
+            continue
+        for scope in sorted(set(known.scopes) - set(operation.scopes)):
+            yield f"operation {operation.operation} no longer needs scope {scope}"
+        if known.moves_money and not operation.moves_money:
+            yield f"operation {operation.operation} no longer counts as moving money"
+        if operation.forward_token and not known.forward_token:
+            yield f"operation {operation.operation} now forwards the access token"
+
+
+def _merchants(old: PolicySet, new: PolicySet) -> Iterator[str]:
+    before = {merchant.id: merchant for merchant in old.merchants.merchants}
+    for merchant in new.merchants.merchants:
+        known = before.get(merchant.id)
+        if known is None:
+            yield f"merchant {merchant.id} was added"
+        elif known.status == "suspended" and merchant.status == "active":
+            yield f"merchant {merchant.id} is no longer suspended"
+
+
+def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:
+    before = {provider.issuer: provider for provider in old.providers.providers}
+    for provider in new.providers.providers:
+        known = before.get(provider.issuer)
+        if known is None:
+            yield f"token issuer of provider {provider.id} was added"
+            continue
+        for audience in sorted(set(provider.audiences) - set(known.audiences)):
+            yield f"provider {provider.id} accepts audience {audience}"
+        for algorithm in sorted(set(provider.algorithms) - set(known.algorithms)):
+            yield f"provider {provider.id} accepts algorithm {algorithm}"
+        for typ in sorted(set(provider.typ) - set(known.typ)):
+            yield f"provider {provider.id} accepts token type {typ}"
+        if provider.leeway_seconds > known.leeway_seconds:
+            yield f"provider {provider.id} accepts tokens {provider.leeway_seconds} s past their end"

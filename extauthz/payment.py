@@ -1,0 +1,149 @@
+"""Reads a payment out of a request body, strictly, into the attributes that rules may use.
+
+Called by `authorize`, so only for a caller whose token was verified. Its law: what the upstream might
+read in another way is refused, and nothing that is missing turns into a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from chassis.strict_json import JsonLimits, StrictJsonError, parse_strict
+from extauthz.model import AuthzRequest, Deny
+from extauthz.reasons import Reason
+from policy.money import MAX_AMOUNT_MINOR, minor_unit_exponent
+from policy.schema.profiles import Profile
+
+AMOUNT: Final = "payment.amount.minor_units"
+CURRENCY: Final = "payment.amount.currency"
+MERCHANT: Final = "merchant.id"
+BODY_LIMITS: Final = JsonLimits(max_bytes=65_536, max_depth=16)
+MAX_TEXT_LENGTH: Final = 256  # code points of one text attribute
+
+_CONTENT_TYPE = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?\Z', re.IGNORECASE)
+_INDEX = re.compile(r"(0|[1-9][0-9]{0,3})\Z")
+_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
+    # A rule compares text exactly, so a value in another spelling would slip past it.
+    "card.bin": re.compile(r"[0-9]{6,8}\Z"),
+    "card.last4": re.compile(r"[0-9]{4}\Z"),
+    "merchant.mcc": re.compile(r"[0-9]{4}\Z"),
+}
+_COUNTRY = re.compile(r"[A-Z]{2}\Z")
+
+_MISSING: Final = object()
+_WRONG_SHAPE: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    attribute: str
+    pointer: tuple[str, ...]
+    is_required: bool
+
+
+class BodyReader:
+    """One profile compiled: a request body in, attributes or a denial out."""
+
+    def __init__(self, profile: Profile, *, moves_money: bool) -> None:
+        """Compile a profile.
+
+        Args:
+            profile: Which JSON pointer leads to which attribute.
+            moves_money: Amount, currency and merchant are then required whatever the profile says.
+        """
+        always = (AMOUNT, CURRENCY, MERCHANT) if moves_money else ()
+        self._fields = tuple(
+            _Field(name, _pointer(source.pointer), source.required or name in always)
+            for name, source in profile.attributes.items()
+        )
+
+    def read(self, request: AuthzRequest) -> dict[str, Any] | Deny:
+        """Return attribute name to value (int or str); what the body lacks is left out."""
+        if request.body_is_partial:
+            return _unreadable("the body was cut off")
+        if not _CONTENT_TYPE.match(request.headers.get("content-type", "")):
+            return _unreadable("content-type is not application/json in UTF-8")
+        if request.headers.get("content-encoding", "identity") != "identity":
+            return _unreadable("the body is encoded")
+        try:
+            document = parse_strict(request.body, BODY_LIMITS)
+        except StrictJsonError as error:
+            return _unreadable(str(error))
+        if not isinstance(document, dict):
+            return _unreadable("the body is not one JSON object")
+        return self._extract(document)
+
+    def _extract(self, document: dict[str, Any]) -> dict[str, Any] | Deny:
+        attributes: dict[str, Any] = {}
+        for field in self._fields:
+            value = _find(document, field.pointer)
+            if value is _MISSING and not field.is_required:
+                continue
+            refusal = _refusal(field.attribute, value)
+            if refusal is not None:
+                return refusal
+            attributes[field.attribute] = value
+        return attributes
+
+
+def _unreadable(detail: str) -> Deny:
+    return Deny(Reason.BODY_UNREADABLE, detail=detail)
+
+
+def _pointer(text: str) -> tuple[str, ...]:
+    """Split a JSON Pointer (RFC 6901 section 3)."""
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/"))
+
+
+def _find(document: Any, pointer: tuple[str, ...]) -> Any:
+    value = document
+    for token in pointer:
+        if isinstance(value, dict):
+            value = value.get(token, _MISSING)
+        elif isinstance(value, list) and _INDEX.match(token):
+            value = value[int(token)] if int(token) < len(value) else _MISSING
+        else:
+            return _WRONG_SHAPE
+        if value is None or value is _MISSING:
+            return _MISSING  # null says "no value" and is treated as absent
+    return value
+
+
+def _refusal(attribute: str, value: Any) -> Deny | None:
+    check = _CHECKS.get(attribute, _text_refusal)
+    return check(attribute, value)
+
+
+def _amount_refusal(attribute: str, value: Any) -> Deny | None:
+    if value is _MISSING:
+        return Deny(Reason.AMOUNT_MISSING)
+    # bool is a subclass of int; a number written with fraction or exponent arrives as Decimal.
+    if type(value) is not int or not 0 <= value <= MAX_AMOUNT_MINOR:
+        return Deny(Reason.AMOUNT_INVALID, detail=f"{attribute} is not an integer of minor units in range")
+    return None
+
+
+def _currency_refusal(_attribute: str, value: Any) -> Deny | None:
+    if not isinstance(value, str) or minor_unit_exponent(value) is None:
+        return Deny(Reason.CURRENCY_INVALID)
+    return None
+
+
+def _text_refusal(attribute: str, value: Any) -> Deny | None:
+    if value is _MISSING:
+        return Deny(Reason.ATTRIBUTE_INVALID, detail=f"{attribute} is required and absent")
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT_LENGTH or not value.isprintable():
+        return Deny(Reason.ATTRIBUTE_INVALID, detail=f"{attribute} is not printable text of allowed length")
+    shape = _COUNTRY if attribute.endswith(".country") else _SHAPES.get(attribute)
+    if shape is not None and not shape.match(value):
+        return Deny(Reason.ATTRIBUTE_INVALID, detail=f"{attribute} has not the declared shape")
+    return None
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, Any], Deny | None]]] = {
+    AMOUNT: _amount_refusal,
+    CURRENCY: _currency_refusal,
+}

@@ -1,0 +1,160 @@
+"""The straight line: select, authenticate, authorize, assess. One verdict, one place that allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from chassis.clock import Clock
+from extauthz.model import Allow, AuthzRequest, Decision, Deny, Principal, Unavailable
+from extauthz.paths import canonical_host
+from extauthz.payment import AMOUNT, CURRENCY, MERCHANT
+from extauthz.reasons import Reason
+from extauthz.risk import RiskOutcome
+from extauthz.routes import select
+from extauthz.tables import OperationPolicy, Tables
+from extauthz.tokens.scopes import require_scopes
+from policy.handoff import NONE
+from policy.merchants import MerchantEntry
+
+
+@dataclass(slots=True)
+class Trail:
+    """What is learnt on the way, for the decision record; decides nothing.
+
+    Attributes:
+        step: The step that was entered last, so the one that decided.
+        operation: Name from routes.yaml, once selected.
+        principal: The caller, once authenticated.
+        merchant_id: From the token, once authorized.
+        payment: Attributes read from the body.
+        risk: Outcome of the rules.
+    """
+
+    step: str = "parse"
+    operation: str = ""
+    principal: Principal | None = None
+    merchant_id: str = ""
+    payment: Mapping[str, Any] = field(default_factory=dict)
+    risk: RiskOutcome = field(default_factory=RiskOutcome)
+
+
+@dataclass(frozen=True, slots=True)
+class _Authorized:
+    merchant: MerchantEntry
+    payment: Mapping[str, Any]
+
+
+async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: float, clock: Clock) -> Decision:
+    """Judge one request.
+
+    Args:
+        tables: The policy snapshot; the same one from first to last step.
+        request: What Envoy sent.
+        trail: Filled in for the record.
+        deadline: On `clock.monotonic()`; no await of this function outlives it.
+        clock: Wall time for rules where Envoy sent none.
+    """
+    trail.step = "select"
+    operation = select(tables.routes, request)
+    if isinstance(operation, Deny):
+        return operation
+    trail.operation = operation.operation
+    trail.step = "authenticate"
+    principal = await tables.gate.authenticate(request, deadline)
+    if not isinstance(principal, Principal):
+        return principal
+    trail.principal = principal
+    trail.step = "authorize"
+    authorized = _authorize(tables, operation, request, principal, trail)
+    if isinstance(authorized, Deny):
+        return authorized
+    trail.step = "assess"
+    values = _attributes(operation, request, principal, authorized, request.time or clock.wall())
+    trail.risk = operation.rules.assess(values)
+    if trail.risk.verdict == "decline":
+        return Deny(Reason.PAYMENT_BLOCKED)
+    if clock.monotonic() > deadline:
+        # Envoy has stopped listening and answered without us: never a late allow.
+        return Unavailable(Reason.DEADLINE_EXCEEDED)
+    return Allow(
+        handoff=_handoff(operation, authorized),
+        forward_token=operation.forward_token,
+        is_review=trail.risk.verdict == "review",
+    )
+
+
+def _authorize(
+    tables: Tables, operation: OperationPolicy, request: AuthzRequest, principal: Principal, trail: Trail
+) -> _Authorized | Deny:
+    """Step 4: scopes, the token's merchant, then the body and the body's merchant."""
+    refusal = require_scopes(principal, operation.scopes)
+    if refusal is not None:
+        return refusal
+    merchant = _bound_merchant(tables, operation, principal, trail)
+    if isinstance(merchant, Deny):
+        return merchant
+    if operation.body is None:
+        return _Authorized(merchant, {})
+    payment = operation.body.read(request)
+    if isinstance(payment, Deny):
+        return payment
+    trail.payment = payment
+    if payment.get(MERCHANT, merchant.id) != merchant.id:
+        return Deny(Reason.MERCHANT_MISMATCH, detail="token and body name different merchants")
+    return _Authorized(merchant, payment)
+
+
+def _bound_merchant(
+    tables: Tables, operation: OperationPolicy, principal: Principal, trail: Trail
+) -> MerchantEntry | Deny:
+    value: Any = principal.claims
+    for token in operation.merchant_claim:
+        value = value.get(token) if isinstance(value, Mapping) else None
+    if not isinstance(value, str):
+        return Deny(Reason.MERCHANT_MISMATCH, detail="the token names no merchant")
+    merchant = tables.merchants.get(value)
+    if merchant is None:
+        return Deny(Reason.MERCHANT_UNKNOWN)
+    trail.merchant_id = merchant.id
+    return merchant if merchant.is_active else Deny(Reason.MERCHANT_SUSPENDED)
+
+
+def _attributes(
+    operation: OperationPolicy, request: AuthzRequest, principal: Principal, authorized: _Authorized, now: float
+) -> dict[str, Any]:
+    """Return what rules may read (protos/attributes.proto); what is unknown is left out."""
+    merchant = authorized.merchant
+    local = datetime.fromtimestamp(now, UTC).astimezone(merchant.zone)
+    optional = {"merchant.mcc": merchant.mcc, "merchant.country": merchant.country, "peer.ip": request.peer_ip}
+    return {
+        **authorized.payment,
+        **{name: value for name, value in optional.items() if value},
+        "merchant.id": merchant.id,
+        "merchant.tier": merchant.tier,
+        "request.operation": operation.operation,
+        "request.method": request.method,
+        "request.host": canonical_host(request.host) or "",
+        "auth.client_id": principal.client_id,
+        "auth.subject": principal.subject,
+        "auth.issuer": principal.token_issuer,
+        "auth.scopes": sorted(principal.scopes),
+        "auth.age_seconds": max(0, int(now - principal.issued_at)),
+        "time.unix_seconds": int(now),
+        "time.hour": local.hour,
+        "time.weekday": local.isoweekday(),
+    }
+
+
+def _handoff(operation: OperationPolicy, authorized: _Authorized) -> dict[str, str]:
+    """Return the values of the hand-off contract that this step knows; all text, never empty."""
+    payment = authorized.payment if operation.moves_money else {}
+    return {
+        "merchant_id": authorized.merchant.id,
+        "operation": operation.operation,
+        "currency": str(payment.get(CURRENCY, NONE)),
+        "amount_minor": str(payment.get(AMOUNT, NONE)),
+        "card_key": NONE,
+    }

@@ -1,0 +1,84 @@
+"""Writes down what was decided: one decision record and one metric observation a request.
+
+Called by the servicer in `finally`. Nothing here may change a verdict or carry a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from chassis.clock import Clock
+from chassis.metrics import ServiceMetrics
+from extauthz.model import Allow, AuthzRequest, Decision
+from extauthz.payment import AMOUNT, CURRENCY
+from extauthz.pipeline import Trail
+from extauthz.wire import Stamp
+
+
+class RecordSink(Protocol):
+    """Where records go; `chassis.record.DecisionLog` is the real one."""
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Take one record; never blocks, never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Records decisions of ext_authz (protos/decision_record.proto)."""
+
+    sink: RecordSink
+    metrics: ServiceMetrics
+    clock: Clock
+
+    def record(
+        self, decision: Decision, trail: Trail, stamp: Stamp, request: AuthzRequest | None, started: float
+    ) -> None:
+        """Write the record of one check that began at monotonic time `started`."""
+        seconds = self.clock.monotonic() - started
+        verdict, reason, status = _verdict(decision)
+        self.metrics.decision(verdict, reason, trail.step, seconds)
+        record: dict[str, Any] = {
+            "time": datetime.fromtimestamp(self.clock.wall(), UTC).isoformat(timespec="milliseconds"),
+            "service": "extauthz",
+            "decision_id": stamp.decision_id,
+            "verdict": verdict,
+            "reason": reason,
+            "step": trail.step,
+            "policy_revision": stamp.policy_revision,
+            "duration_us": int(seconds * 1e6),
+            "http_status": status,
+            **_facts(trail, request),
+        }
+        if not isinstance(decision, Allow) and decision.detail:
+            record["detail"] = decision.detail
+        self.sink.write(record)
+
+
+def _verdict(decision: Decision) -> tuple[str, str, int]:
+    if isinstance(decision, Allow):
+        return "allow", "review" if decision.is_review else "allow", 200
+    verdict = type(decision).__name__.lower()
+    return verdict, decision.reason.code, decision.reason.spec.http_status
+
+
+def _facts(trail: Trail, request: AuthzRequest | None) -> dict[str, Any]:
+    """Return what was learnt, without what is empty."""
+    facts: dict[str, Any] = {
+        "operation": trail.operation,
+        "merchant_id": trail.merchant_id,
+        "rules": list(trail.risk.fired),
+        "shadow_rules": list(trail.risk.shadow_fired),
+        "unknown_attributes": list(trail.risk.unknown_attributes),
+    }
+    if request is not None:
+        facts["request_id"] = request.request_id
+        facts["peer_ip"] = request.peer_ip
+    if trail.principal is not None:
+        facts["client_id"] = trail.principal.client_id
+        facts["token_issuer"] = trail.principal.token_issuer
+    if AMOUNT in trail.payment:
+        facts["amount_minor"] = str(trail.payment[AMOUNT])
+        facts["currency"] = trail.payment.get(CURRENCY)
+    return {name: value for name, value in facts.items() if value}

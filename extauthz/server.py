@@ -1,0 +1,71 @@
+"""Puts the ext_authz service together; `app` is what Envoy's Python filter runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from chassis.asgi_host import AsgiHost
+from chassis.clock import Clock, SystemClock
+from chassis.http_client import HttpClient
+from chassis.ids import RandomIds
+from chassis.listen import HostOptions
+from chassis.logs import setup_logging
+from chassis.metrics import ServiceMetrics
+from chassis.policy_service import PolicyService, ServiceParts
+from chassis.record import DecisionLog
+from chassis.service import Service
+from chassis.settings import ServiceSettings
+from extauthz.changes import loosened
+from extauthz.compile import compile_tables
+from extauthz.reasons import Reason
+from extauthz.recording import Recorder
+from extauthz.servicer import CHECK_METHOD, AuthorizationServicer
+from extauthz.tables import Tables
+from extauthz.tokens.cache import ClaimsCache
+from extauthz.tokens.key_sets import KeySets
+from extauthz.wire import Stamp
+from policy.live import Compiled, Compiler, live_policy
+
+NAME: Final = "extauthz"
+
+
+def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
+    """Build the service; nothing is read or opened before `start`."""
+    clock = clock or SystemClock()
+    metrics = ServiceMetrics(NAME, reasons=[reason.code for reason in Reason] + ["allow", "review"])
+    http = HttpClient()
+    keys = KeySets(http, clock)
+    cache = ClaimsCache()
+    decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost)
+    compiler = Compiler(
+        compile=lambda policy: compile_tables(policy, keys=keys, cache=cache, clock=clock),
+        loosened=loosened,
+        adopt=lambda tables: keys.follow(tables.gate.providers),
+    )
+    reloader = live_policy(Path(settings.policies), compiler, metrics, clock)
+
+    def active() -> Tables | None:
+        return reloader.current.tables if reloader.revision else None
+
+    recorder = Recorder(decision_log, metrics, clock)
+    stamp = Stamp("", "", settings.errors_uri, settings.realm)
+    servicer = AuthorizationServicer(
+        active, recorder, clock=clock, ids=RandomIds(), stamp=stamp
+    )
+    service: PolicyService[Compiled[Tables]] = PolicyService(
+        NAME,
+        {CHECK_METHOD: servicer.check},
+        metrics.registry,
+        ServiceParts(reloader, decision_log, (http, keys), keys.readiness, lambda: ()),
+    )
+    return service
+
+
+def _make() -> tuple[Service, HostOptions]:
+    settings = ServiceSettings.from_environment()
+    setup_logging(NAME, settings.log_level)
+    return build(settings), settings.host
+
+
+app = AsgiHost(_make)

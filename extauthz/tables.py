@@ -1,0 +1,51 @@
+"""The compiled policy of this service: one frozen snapshot, read by every request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extauthz.payment import BodyReader
+from extauthz.risk import RuleSet
+from extauthz.routes import RouteTable
+from extauthz.tokens.gate import TokenGate
+from policy.merchants import MerchantTable
+
+
+@dataclass(frozen=True, slots=True)
+class OperationPolicy:
+    """What one operation demands, ready to be applied.
+
+    Attributes:
+        operation: Name from routes.yaml.
+        scopes: All of them are required.
+        merchant_claim: JSON Pointer tokens into the claims, to the token's merchant.
+        moves_money: Amount, currency and merchant must be in the body.
+        body: Reads the payment; None where the operation reads no body.
+        rules: Risk rules of this operation.
+        forward_token: Leave `authorization` on for the upstream.
+    """
+
+    operation: str
+    scopes: tuple[str, ...]
+    merchant_claim: tuple[str, ...]
+    moves_money: bool
+    body: BodyReader | None
+    rules: RuleSet
+    forward_token: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Everything one request is judged by.
+
+    Attributes:
+        revision: Content hash of the policy set.
+        routes: Operations by host, method and path.
+        gate: Checks access tokens.
+        merchants: Merchants by id.
+    """
+
+    revision: str
+    routes: RouteTable[OperationPolicy]
+    gate: TokenGate
+    merchants: MerchantTable

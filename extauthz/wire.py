@@ -1,0 +1,192 @@
+"""Steps 1 and 6: parse Envoy's CheckRequest, render our CheckResponse.
+
+Only this module of the service touches protobuf. Its law: `CheckResponse.status.code` alone decides in
+Envoy and an unset code means allow, so every branch of `render_check_response` sets it.
+Protos: envoy/service/auth/v3/external_auth.proto and attribute_context.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from google.protobuf.message import DecodeError
+
+from chassis.problem import CONTENT_TYPE, problem_body
+from chassis.rpc import StatusCode
+from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Unavailable
+from extauthz.reasons import Reason
+from policy.handoff import VERSION
+from protos import envoy_wire_pb2 as wire
+
+_PERMISSION_DENIED: Final = 7  # google.rpc.Code; any non-zero code refuses
+_OWN_HEADERS: Final = "x-tollhouse-"
+_PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
+DECISION_ID_HEADER: Final = "x-tollhouse-decision-id"
+REVIEW_HEADER: Final = "x-tollhouse-review"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What every answer carries besides the verdict.
+
+    Attributes:
+        decision_id: 32 lower-case hex digits.
+        policy_revision: Revision that decided; empty when none was loaded.
+        errors_uri: Where docs/errors.md is published.
+        realm: For WWW-Authenticate (RFC 9110 section 11.5); no quotes or backslashes.
+    """
+
+    decision_id: str
+    policy_revision: str
+    errors_uri: str
+    realm: str
+
+
+def parse_check_request(data: bytes) -> AuthzRequest | Deny:
+    """Read one serialised CheckRequest.
+
+    Args:
+        data: Any bytes.
+
+    Returns:
+        The request, or `Deny(REQUEST_MALFORMED)` for bytes that are no HTTP check: undecodable, without
+        an HTTP part (a TCP check), or with two readings of the headers or of the body.
+    """
+    message = wire.CheckRequest()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        return _malformed("not a CheckRequest")
+    attributes = message.attributes
+    http = attributes.request.http
+    if not (http.method and http.path and http.host):
+        return _malformed("method, path or host is absent")
+    if http.body and http.raw_body:
+        return _malformed("body and raw_body are both set")
+    headers = _headers(http)
+    if headers is None:
+        return _malformed("headers and header_map are both set")
+    body = http.raw_body or http.body.encode()
+    time = attributes.request.time
+    return AuthzRequest(
+        method=http.method,
+        scheme=http.scheme,
+        host=http.host,
+        path=http.path,
+        headers=headers,
+        body=body,
+        body_is_partial=_is_partial(headers, http.size, len(body)),
+        peer_ip=attributes.source.address.socket_address.address,
+        time=time.seconds + time.nanos / 1e9,
+        request_id=headers.get("x-request-id", ""),
+        context_extensions=dict(attributes.context_extensions),
+    )
+
+
+def _malformed(detail: str) -> Deny:
+    return Deny(Reason.REQUEST_MALFORMED, detail=detail)
+
+
+def _headers(http: wire.AttributeContext.HttpRequest) -> Mapping[str, str] | None:
+    """Return one map whichever encoding Envoy used, or None when both are there."""
+    if not http.HasField("header_map"):
+        return dict(http.headers)
+    if http.headers:
+        return None
+    headers: dict[str, str] = {}
+    for entry in http.header_map.headers:
+        name = entry.key.lower()
+        value = entry.raw_value.decode("utf-8", "replace") if entry.raw_value else entry.value
+        # Envoy's `headers` map joins repeated headers with a comma; so do we, for one verdict.
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def _is_partial(headers: Mapping[str, str], size: int, received: int) -> bool:
+    """Tell whether the body's end was not seen: Envoy says so, or a length disagrees with the bytes."""
+    if headers.get(_PARTIAL_BODY, "false") != "false" or size > received:
+        return True
+    declared = headers.get("content-length")
+    return declared is not None and declared != str(received)
+
+
+def render_check_response(decision: Decision, stamp: Stamp, request: AuthzRequest | None) -> bytes:
+    """Write the verdict down for Envoy, with the decision id and the hand-off as dynamic metadata."""
+    response = wire.CheckResponse()
+    match decision:
+        case Allow():
+            _render_allow(response, decision, stamp, request)
+        case Deny():
+            response.status.code = _PERMISSION_DENIED
+            response.denied_response.CopyFrom(_refusal(decision.reason, stamp, _deny_headers(decision, stamp)))
+            _metadata(response, stamp, {"reason": decision.reason.code, "verdict": "deny"})
+        case Unavailable():
+            response.status.code = int(StatusCode.UNAVAILABLE)
+            headers = {"retry-after": str(decision.retry_after_seconds)}
+            response.error_response.CopyFrom(_refusal(decision.reason, stamp, headers))
+            _metadata(response, stamp, {"reason": decision.reason.code, "verdict": "unavailable"})
+        case _:
+            assert_never(decision)
+    return response.SerializeToString()
+
+
+def _render_allow(response: wire.CheckResponse, allow: Allow, stamp: Stamp, request: AuthzRequest | None) -> None:
+    response.status.code = int(StatusCode.OK)
+    ok = response.ok_response
+    removed = [name for name in (request.headers if request else ()) if name.startswith(_OWN_HEADERS)]
+    if not allow.forward_token:
+        removed.append("authorization")
+    if allow.is_review:
+        # Envoy removes before it sets, so a client's copy cannot survive beside ours.
+        ok.headers.add().header.MergeFrom(wire.HeaderValue(key=REVIEW_HEADER, value="true"))
+        removed = [name for name in removed if name != REVIEW_HEADER]
+    ok.headers_to_remove.extend(removed)
+    ok.response_headers_to_add.add(
+        header=wire.HeaderValue(key=DECISION_ID_HEADER, value=stamp.decision_id),
+        append_action=wire.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+    _metadata(response, stamp, {"handoff": VERSION, "verdict": "allow", **allow.handoff})
+
+
+def _metadata(response: wire.CheckResponse, stamp: Stamp, entries: Mapping[str, str]) -> None:
+    # Strings only: Envoy keeps metadata numbers as doubles, and an amount must not lose a digit.
+    fields = response.dynamic_metadata.fields
+    for name, value in entries.items():
+        fields[name].string_value = value
+    fields["decision_id"].string_value = stamp.decision_id
+    fields["policy_revision"].string_value = stamp.policy_revision
+
+
+def _refusal(reason: Reason, stamp: Stamp, headers: Mapping[str, str]) -> wire.DeniedHttpResponse:
+    spec = reason.spec
+    refusal = wire.DeniedHttpResponse(
+        status=wire.HttpStatus(code=spec.http_status),
+        body=problem_body(spec, base_uri=stamp.errors_uri, decision_id=stamp.decision_id).decode(),
+    )
+    always = {"content-type": CONTENT_TYPE, "cache-control": "no-store", DECISION_ID_HEADER: stamp.decision_id}
+    for name, value in {**always, **headers}.items():
+        refusal.headers.add().header.MergeFrom(wire.HeaderValue(key=name, value=value))
+    return refusal
+
+
+def _deny_headers(deny: Deny, stamp: Stamp) -> Mapping[str, str]:
+    headers = {}
+    if deny.challenge is not None:
+        headers["www-authenticate"] = _challenge_text(deny.challenge, stamp.realm)
+    if deny.retry_after_seconds is not None:
+        headers["retry-after"] = str(deny.retry_after_seconds)
+    return headers
+
+
+def _challenge_text(challenge: Challenge, realm: str) -> str:
+    """Return the Bearer challenge (RFC 6750 section 3); its values hold no quotes or backslashes."""
+    parts = [f'realm="{realm}"']
+    if challenge.error is not None:
+        parts.append(f'error="{challenge.error}"')
+    if challenge.description is not None:
+        parts.append(f'error_description="{challenge.description}"')
+    if challenge.scope is not None:
+        parts.append(f'scope="{challenge.scope}"')
+    return "Bearer " + ", ".join(parts)

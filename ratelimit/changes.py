@@ -1,0 +1,54 @@
+"""What a reload loosened, one sentence each, so that the log shows every door that was opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from policy.loader import PolicySet
+from policy.schema.quotas import Quota
+
+
+def loosened(old: PolicySet, new: PolicySet) -> list[str]:
+    """Compare two revisions and return what lets more through than before."""
+    now = {quota.id: quota for quota in new.quotas.quotas}
+    sentences: list[str] = []
+    for before in old.quotas.quotas:
+        quota = now.get(before.id)
+        if quota is None:
+            sentences.append(f"quota {before.id} was removed")
+        else:
+            sentences.extend(_quota(before, quota))
+    return sentences
+
+
+def _quota(before: Quota, after: Quota) -> Iterator[str]:
+    name = f"quota {before.id}"
+    if (before.metric, before.interval, before.currency) != (after.metric, after.interval, after.currency):
+        yield f"{name} counts something else: {after.metric} {after.interval}"
+    if before.mode == "enforce" and after.mode == "shadow":
+        yield f"{name} went from enforce to shadow"
+    if after.on_store_failure == "allow" and before.on_store_failure != "allow":
+        yield f"{name} now allows when the store is away"
+    for operation in sorted(set(before.operations) - set(after.operations)):
+        yield f"{name} no longer covers {operation}"
+    for merchant in sorted(set(after.unlimited) - set(before.unlimited)):
+        yield f"{name} no longer limits merchant {merchant}"
+    yield from _value(name, before.limit, after.limit)
+    yield from _values(f"{name}, tier", before.tiers, after.tiers)
+    yield from _values(f"{name}, merchant", before.merchants, after.merchants)
+
+
+def _value(name: str, before: int | None, after: int | None) -> Iterator[str]:
+    if before is None:
+        return
+    if after is None:
+        yield f"{name}: the limit {before} was removed"
+    elif after > before:
+        yield f"{name}: the limit went from {before} to {after}"
+
+
+def _values(name: str, before: Mapping[str, int], after: Mapping[str, int]) -> Iterator[str]:
+    for key, value in before.items():
+        yield from _value(f"{name} {key}", value, after.get(key))
+    for key in sorted(set(after) - set(before)):
+        yield f"{name} {key}: has a value of its own now, {after[key]}"

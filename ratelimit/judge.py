@@ -1,0 +1,73 @@
+"""Step 5: turn readings into a verdict. Only here is `WithinLimit` said about a counted request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratelimit.counters import HitResult
+from ratelimit.model import LimitQuery, OverLimit, QuotaState, Verdict, WithinLimit
+from ratelimit.reasons import Reason
+from ratelimit.tables import Limit
+from ratelimit.window import Window
+
+_STORE_RETRY_SECONDS = 1
+
+
+def judge_single(limits: Sequence[Limit], query: LimitQuery) -> OverLimit | None:
+    """Compare one payment with the limits for a single payment; they need no counter."""
+    for limit in limits:
+        if limit.is_shadow or limit.currency != query.currency or query.amount_minor is None:
+            continue
+        if query.amount_minor > limit.value:
+            state = QuotaState(limit.quota, limit.value, 0, 0, is_over=True, is_shadow=False, is_per_second=False)
+            return OverLimit(Reason.SINGLE_LIMIT_EXCEEDED, deciding=state, states=(state,))
+    return None
+
+
+def judge(limits: Sequence[Limit], windows: Sequence[Window], result: HitResult, now: float) -> Verdict:
+    """Judge the readings of one hit.
+
+    Args:
+        limits: In the order of the charges.
+        windows: One a limit.
+        result: Readings in the same order.
+        now: Seconds since 1970, the moment the windows were chosen for.
+    """
+    states = tuple(
+        QuotaState(
+            quota=limit.quota,
+            limit=limit.value,
+            used=reading.used,
+            reset_seconds=window.reset_seconds(now),
+            is_over=reading.is_over,
+            is_shadow=limit.is_shadow,
+            is_per_second=limit.interval == "per_second",
+        )
+        for limit, window, reading in zip(limits, windows, result.readings, strict=True)
+    )
+    enforced = [state for state in states if not state.is_shadow]
+    over = [state for state in enforced if state.is_over]
+    if over:
+        return _over(over, states)
+    if not result.is_charged:
+        # The store refused and no reading says why: no verdict, so no pass.
+        return OverLimit(Reason.STORE_UNAVAILABLE, states=states, retry_after_seconds=_STORE_RETRY_SECONDS)
+    return WithinLimit(states, min(enforced, key=_share_left, default=None))
+
+
+def _over(over: Sequence[QuotaState], states: tuple[QuotaState, ...]) -> OverLimit:
+    """Name the quota that keeps the request out longest: retrying earlier would be in vain."""
+    deciding = max(over, key=lambda state: state.reset_seconds)
+    reason = Reason.RATE_EXCEEDED if deciding.is_per_second else Reason.QUOTA_EXCEEDED
+    return OverLimit(reason, deciding, states, retry_after_seconds=deciding.reset_seconds)
+
+
+def _share_left(state: QuotaState) -> float:
+    return (state.limit - state.used) / state.limit if state.limit else 0.0
+
+
+def judge_without_store(limits: Sequence[Limit], detail: str) -> Verdict:
+    """Apply `on_store_failure`: one enforced quota that denies is enough."""
+    if any(limit.denies_without_store and not limit.is_shadow for limit in limits):
+        return OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=_STORE_RETRY_SECONDS, detail=detail)
+    return WithinLimit(is_without_store=True)

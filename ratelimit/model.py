@@ -1,0 +1,102 @@
+"""The values that travel along the straight line; no protobuf, no policy files, no I/O.
+
+A verdict is `WithinLimit | OverLimit`; "no verdict" is an OverLimit with a 503 reason, because RLS
+answers anything else by letting the request pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from ratelimit.reasons import Reason
+
+
+class _NoTruth:
+    """Forbid `if verdict:`; a verdict is matched, never tested."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a verdict has no truth value; match on its class")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitQuery:
+    """The hand-off, read and checked for shape.
+
+    Attributes:
+        merchant_id: As bound by extauthz.
+        operation: Name from routes.yaml.
+        currency: ISO 4217 code, or None where the operation moves no money.
+        amount_minor: Minor units, 0..2^53-1, or None where the operation moves no money.
+        decision_id: 32 lower-case hex digits, extauthz' id of the same request.
+        policy_revision: Revision that extauthz decided by.
+    """
+
+    merchant_id: str
+    operation: str
+    currency: str | None
+    amount_minor: int | None
+    decision_id: str
+    policy_revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaState:
+    """How a quota stands after a request.
+
+    Attributes:
+        quota: Id from quotas.yaml.
+        limit: What is allowed in the window (or in one payment).
+        used: What is used after this request when it was charged, else as found.
+        reset_seconds: Until the window ends, rounded up; 0 for a single payment.
+        is_over: This request did not fit.
+        is_shadow: Counted and reported, never refused.
+        is_per_second: The window is one second, for RLS' `unit`.
+    """
+
+    quota: str
+    limit: int
+    used: int
+    reset_seconds: int
+    is_over: bool
+    is_shadow: bool
+    is_per_second: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WithinLimit(_NoTruth):
+    """The request fits. Constructed in `judge` alone.
+
+    Attributes:
+        states: Every quota that was counted.
+        deciding: The enforced quota with the smallest share left, if any.
+        is_without_store: Passed by `on_store_failure: allow` while the store was away.
+    """
+
+    states: tuple[QuotaState, ...] = ()
+    deciding: QuotaState | None = None
+    is_without_store: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OverLimit(_NoTruth):
+    """The request is refused.
+
+    Attributes:
+        reason: Public reason code; fixes the HTTP status.
+        deciding: The quota that decided, where one did.
+        states: Every quota that was looked at.
+        retry_after_seconds: For reasons that waiting cures.
+        detail: For the operator's log only.
+    """
+
+    reason: Reason
+    deciding: QuotaState | None = None
+    states: tuple[QuotaState, ...] = ()
+    retry_after_seconds: int | None = None
+    detail: str = ""
+
+
+Verdict = WithinLimit | OverLimit

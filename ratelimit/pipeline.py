@@ -1,0 +1,106 @@
+"""The straight line: match, key, hit, judge. What is not plainly within every limit is over limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chassis.clock import Clock
+from chassis.store_link import StoreUnavailable
+from ratelimit.counters import Charge, CounterFault, CounterStore
+from ratelimit.judge import judge, judge_single, judge_without_store
+from ratelimit.model import LimitQuery, OverLimit, Verdict, WithinLimit
+from ratelimit.reasons import Reason
+from ratelimit.tables import Limit, Plan, Tables
+from ratelimit.window import Window, Windows
+
+
+@dataclass(slots=True)
+class Trail:
+    """What is learnt on the way, for the decision record; decides nothing.
+
+    Attributes:
+        decision_id: A fresh one until the hand-off has brought extauthz' own.
+        step: The step that was entered last, so the one that decided.
+        query: The hand-off, once parsed.
+    """
+
+    decision_id: str
+    step: str = "parse"
+    query: LimitQuery | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What the steps work with besides the policy: the store, the windows and the clock."""
+
+    store: CounterStore
+    windows: Windows
+    clock: Clock
+
+
+async def decide(tables: Tables, query: LimitQuery, trail: Trail, deadline: float, engine: Engine) -> Verdict:
+    """Judge one hand-off.
+
+    Args:
+        tables: The policy snapshot; the same one from first to last step.
+        query: The hand-off.
+        trail: Filled in for the record.
+        deadline: On the engine's monotonic clock; no await of this function outlives it.
+        engine: Store, windows, clock.
+    """
+    trail.step = "match"
+    plan = match(tables, query)
+    if isinstance(plan, OverLimit):
+        return plan
+    refusal = judge_single(plan.single, query)
+    if refusal is not None:
+        return refusal
+    limits = tuple(limit for limit in plan.counted if limit.currency in (None, query.currency))
+    if not limits:
+        return WithinLimit()
+    trail.step = "key"
+    merchant = tables.merchants[query.merchant_id]
+    now = engine.clock.wall()
+    windows = [engine.windows.window(limit.interval, now, merchant.zone) for limit in limits]
+    charges = [_charge(limit, window, query, now) for limit, window in zip(limits, windows, strict=True)]
+    trail.step = "hit"
+    try:
+        result = await engine.store.hit(charges, deadline)
+    except (StoreUnavailable, CounterFault) as error:
+        trail.step = "judge"
+        return judge_without_store(limits, str(error))
+    trail.step = "judge"
+    if engine.clock.monotonic() > deadline:
+        # Envoy has stopped listening and refused; what was charged can only over-count.
+        return OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=1, detail="the store answered too late")
+    return judge(limits, windows, result, now)
+
+
+def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:
+    """Step 2: the limits of this merchant and operation; nothing passes by omission."""
+    plans = tables.plans.get(query.merchant_id)
+    if plans is None:
+        return OverLimit(Reason.MERCHANT_UNKNOWN)
+    plan = plans.get(query.operation)
+    if plan is None:
+        return OverLimit(Reason.OPERATION_UNKNOWN)
+    if not plan.moves_money:
+        return plan
+    if query.amount_minor is None or query.currency is None:
+        return OverLimit(Reason.AMOUNT_MISSING)
+    if query.currency not in plan.covered_currencies:
+        return OverLimit(Reason.QUOTA_UNDEFINED)
+    return plan
+
+
+def _charge(limit: Limit, window: Window, query: LimitQuery, now: float) -> Charge:
+    """Step 3: the counter of one limit. The merchant is the hash tag: all keys of a hit stay together."""
+    # `match` has refused a money operation without amount; an amount limit applies to no other.
+    cost = 1 if limit.metric == "count" or query.amount_minor is None else query.amount_minor
+    return Charge(
+        key=f"tollhouse:1:{{{query.merchant_id}}}:{limit.quota}:{window.label}",
+        limit=limit.value,
+        cost=cost,
+        expires_in_seconds=window.expires_in_seconds(now),
+        is_shadow=limit.is_shadow,
+    )

@@ -1,0 +1,132 @@
+"""Every reason the rate-limit service may give, with its status and its page in docs/errors.md.
+
+RLS knows only over limit; the HTTP status travels in dynamic metadata and Envoy's local_reply_config
+applies it. The codes are public: clients and dashboards match on them, so none is renamed or reused.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from chassis.problem import ReasonSpec
+
+
+class Reason(Enum):
+    """A reason code; `spec` says what it means."""
+
+    @property
+    def spec(self) -> ReasonSpec:
+        """Return status, title and documentation of this reason."""
+        return self.value
+
+    @property
+    def code(self) -> str:
+        """Return the public code."""
+        return self.value.code
+
+    HANDOFF_INVALID = ReasonSpec(
+        "handoff_invalid",
+        403,
+        "The request reached the limiter without a verdict of the gate.",
+        "The descriptor is not the one extauthz hands over: ext_authz was disabled on the route, its metadata is "
+        "absent, or Envoy and the services are of different versions.",
+        "Operators: compare the rate-limit actions with envoy/tollhouse.yaml. Merchants cannot cure it.",
+        "never",
+    )
+    DOMAIN_UNKNOWN = ReasonSpec(
+        "domain_unknown",
+        403,
+        "No limits are defined for this domain.",
+        "The rate-limit filter names a domain that this service does not serve.",
+        "Operators: set `domain: tollhouse` in the rate-limit filter.",
+        "never",
+    )
+    MERCHANT_UNKNOWN = ReasonSpec(
+        "quota_merchant_unknown",
+        403,
+        "The merchant is not known to the limiter.",
+        "merchants.yaml of the limiter has no merchant of this id; the two services may serve different revisions.",
+        "Retry once both services serve the same policy revision; else have the merchant set up.",
+        "after_change",
+    )
+    OPERATION_UNKNOWN = ReasonSpec(
+        "operation_unknown",
+        403,
+        "The operation is not known to the limiter.",
+        "routes.yaml of the limiter has no operation of this name; the two services may serve different revisions.",
+        "Retry once both services serve the same policy revision.",
+        "after_change",
+    )
+    QUOTA_UNDEFINED = ReasonSpec(
+        "quota_undefined",
+        403,
+        "No quota covers this payment.",
+        "No enforced amount quota covers this merchant, operation and currency, and none is written as unlimited.",
+        "Ask the platform to define a quota for this currency.",
+        "after_change",
+    )
+    AMOUNT_MISSING = ReasonSpec(
+        "quota_amount_missing",
+        403,
+        "The payment has no amount that the limiter can count.",
+        "An operation that moves money was handed over without amount or currency, or with one out of range.",
+        "Operators: extauthz refuses such a body itself; compare the versions of the services.",
+        "never",
+    )
+    SINGLE_LIMIT_EXCEEDED = ReasonSpec(
+        "single_limit_exceeded",
+        403,
+        "The amount is above the limit for a single payment.",
+        "A quota with `interval: per_transaction` is lower than this amount. Waiting does not help.",
+        "Send a smaller amount or ask the platform for a higher limit.",
+        "after_change",
+    )
+    RATE_EXCEEDED = ReasonSpec(
+        "rate_exceeded",
+        429,
+        "Too many requests in a short time.",
+        "A quota with `interval: per_second` is used up.",
+        "Send the request again after Retry-After.",
+        "later",
+    )
+    QUOTA_EXCEEDED = ReasonSpec(
+        "quota_exceeded",
+        429,
+        "A quota of the merchant is used up.",
+        "The named daily quota would be exceeded by this request.",
+        "Send the request again after Retry-After, when the merchant's next day begins.",
+        "later",
+    )
+    STORE_UNAVAILABLE = ReasonSpec(
+        "store_unavailable",
+        503,
+        "Limits cannot be checked at the moment.",
+        "The counter store is away, late or holds something that is no counter, and a quota says "
+        "`on_store_failure: deny`.",
+        "Send the request again after Retry-After.",
+        "later",
+    )
+    OVERLOADED = ReasonSpec(
+        "limiter_overloaded",
+        503,
+        "The limiter is overloaded.",
+        "Too many requests are in flight for an answer in time.",
+        "Send the request again after Retry-After.",
+        "later",
+    )
+    POLICY_UNAVAILABLE = ReasonSpec(
+        "limiter_policy_unavailable",
+        503,
+        "The limiter has no policy loaded.",
+        "The service is starting or stopping.",
+        "Send the request again after Retry-After.",
+        "later",
+    )
+    INTERNAL = ReasonSpec(
+        "limiter_internal_error",
+        503,
+        "The limiter failed to decide.",
+        "A fault of ours; the log has it under the decision id.",
+        "Send the request again after Retry-After; quote the decision id if it persists.",
+        "later",
+    )

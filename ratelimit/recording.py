@@ -1,0 +1,82 @@
+"""Writes down what was decided: one decision record and one metric observation a request.
+
+Called by the servicer in `finally`. Nothing here may change a verdict or carry a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from chassis.clock import Clock
+from chassis.metrics import ServiceMetrics
+from ratelimit.model import OverLimit, QuotaState, Verdict
+from ratelimit.pipeline import Trail
+
+
+class RecordSink(Protocol):
+    """Where records go; `chassis.record.DecisionLog` is the real one."""
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Take one record; never blocks, never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Records verdicts of the rate-limit service (protos/decision_record.proto)."""
+
+    sink: RecordSink
+    metrics: ServiceMetrics
+    clock: Clock
+
+    def record(self, verdict: Verdict, trail: Trail, *, revision: str, started: float) -> None:
+        """Write the record of one call that began at monotonic time `started`."""
+        seconds = self.clock.monotonic() - started
+        name, reason, status = _verdict(verdict)
+        self.metrics.decision(name, reason, trail.step, seconds)
+        record: dict[str, Any] = {
+            "time": datetime.fromtimestamp(self.clock.wall(), UTC).isoformat(timespec="milliseconds"),
+            "service": "ratelimit",
+            "decision_id": trail.decision_id,
+            "verdict": name,
+            "reason": reason,
+            "step": trail.step,
+            "policy_revision": revision,
+            "duration_us": int(seconds * 1e6),
+            "http_status": status,
+            "readings": [_reading(state) for state in verdict.states],
+        }
+        if verdict.deciding is not None:
+            record["quota"] = verdict.deciding.quota
+        if isinstance(verdict, OverLimit) and verdict.detail:
+            record["detail"] = verdict.detail
+        if trail.query is not None:
+            record.update(_facts(trail))
+        self.sink.write(record)
+
+
+def _verdict(verdict: Verdict) -> tuple[str, str, int]:
+    if isinstance(verdict, OverLimit):
+        return "over_limit", verdict.reason.code, verdict.reason.spec.http_status
+    return "within_limit", "store_failure_allowed" if verdict.is_without_store else "within_limit", 200
+
+
+def _reading(state: QuotaState) -> dict[str, Any]:
+    return {
+        "quota": state.quota,
+        "limit": str(state.limit),
+        "used": str(state.used),
+        "over": state.is_over,
+        "shadow": state.is_shadow,
+    }
+
+
+def _facts(trail: Trail) -> dict[str, Any]:
+    query = trail.query
+    if query is None:
+        return {}
+    facts = {"merchant_id": query.merchant_id, "operation": query.operation}
+    if query.amount_minor is not None and query.currency is not None:
+        facts |= {"amount_minor": str(query.amount_minor), "currency": query.currency}
+    return facts

@@ -1,0 +1,80 @@
+"""Puts the rate-limit service together; `app` is what Envoy's Python filter runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from chassis.asgi_host import AsgiHost
+from chassis.clock import Clock, SystemClock
+from chassis.ids import RandomIds
+from chassis.listen import HostOptions
+from chassis.logs import setup_logging
+from chassis.metrics import ServiceMetrics
+from chassis.policy_service import PolicyService, ServiceParts
+from chassis.record import DecisionLog
+from chassis.service import Service
+from chassis.settings import ServiceSettings
+from policy.live import Compiled, Compiler, live_policy
+from ratelimit.changes import loosened
+from ratelimit.compile import compile_tables
+from ratelimit.counters import CounterStore
+from ratelimit.memory_counters import MemoryCounters
+from ratelimit.pipeline import Engine
+from ratelimit.reasons import Reason
+from ratelimit.recording import Recorder
+from ratelimit.redis_counters import RedisCounters
+from ratelimit.servicer import SHOULD_RATE_LIMIT_METHOD, RateLimitServicer
+from ratelimit.tables import Tables
+from ratelimit.window import Windows
+
+NAME: Final = "ratelimit"
+MEMORY_STORE: Final = "memory:"
+
+
+def open_store(url: str, clock: Clock) -> CounterStore:
+    """Return the counter store of a URL; raises ValueError for one that no store understands."""
+    return MemoryCounters(clock) if url == MEMORY_STORE else RedisCounters.from_url(url, clock)
+
+
+def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
+    """Build the service; nothing is read or opened before `start`."""
+    clock = clock or SystemClock()
+    outcomes = ["within_limit", "store_failure_allowed"]
+    metrics = ServiceMetrics(NAME, reasons=[reason.code for reason in Reason] + outcomes)
+    store = open_store(settings.store, clock)
+    decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost)
+    reloader = live_policy(Path(settings.policies), Compiler(compile_tables, loosened), metrics, clock)
+    engine = Engine(store, Windows(), clock)
+
+    def active() -> Tables | None:
+        return reloader.current.tables if reloader.revision else None
+
+    recorder = Recorder(decision_log, metrics, clock)
+    servicer = RateLimitServicer(
+        active, engine, recorder, ids=RandomIds(), errors_uri=settings.errors_uri
+    )
+
+    def warnings() -> tuple[str, ...]:
+        # Not a reason to be unready: quotas say themselves what holds without a store.
+        away = () if store.is_available else ("the counter store is not connected",)
+        shared = ("counters live in this process alone and end with it",) if settings.store == MEMORY_STORE else ()
+        return (*away, *shared)
+
+    service: PolicyService[Compiled[Tables]] = PolicyService(
+        NAME,
+        {SHOULD_RATE_LIMIT_METHOD: servicer.should_rate_limit},
+        metrics.registry,
+        ServiceParts(reloader, decision_log, (store,), lambda: (), warnings),
+    )
+    metrics.watch_store(lambda: store.is_available)
+    return service
+
+
+def _make() -> tuple[Service, HostOptions]:
+    settings = ServiceSettings.from_environment()
+    setup_logging(NAME, settings.log_level)
+    return build(settings), settings.host
+
+
+app = AsgiHost(_make)

@@ -1,0 +1,141 @@
+"""Steps 1 and 6: parse Envoy's RateLimitRequest, render our RateLimitResponse.
+
+Only this module of the service touches protobuf. Its law: Envoy lets `UNKNOWN` pass, so every answer sets
+`overall_code`. Protos: envoy/service/ratelimit/v3/rls.proto, envoy/extensions/common/ratelimit/v3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, assert_never
+
+from google.protobuf.message import DecodeError
+
+from chassis.problem import CONTENT_TYPE, problem_body
+from policy.handoff import ABSENT, DOMAIN, ENTRIES, NONE, VERSION
+from policy.money import MAX_AMOUNT_MINOR
+from protos import envoy_wire_pb2 as wire
+from ratelimit.model import LimitQuery, OverLimit, QuotaState, Verdict, WithinLimit
+from ratelimit.reasons import Reason
+
+_UINT32_MAX: Final = 2**32 - 1
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+_CURRENCY = re.compile(r"[A-Z]{3}\Z")
+_AMOUNT = re.compile(r"(0|[1-9][0-9]{0,15})\Z")
+_DECISION_ID = re.compile(r"[0-9a-f]{32}\Z")
+_REVISION = re.compile(r"[0-9a-f]{8,64}\Z")
+_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
+    "merchant_id": _IDENTIFIER,
+    "operation": _IDENTIFIER,
+    "currency": _CURRENCY,
+    "amount_minor": _AMOUNT,
+    "card_key": _IDENTIFIER,
+    "decision_id": _DECISION_ID,
+    "policy_revision": _REVISION,
+}
+_MAY_BE_NONE: Final = frozenset({"currency", "amount_minor", "card_key"})
+
+
+def parse_rate_limit_request(data: bytes) -> LimitQuery | OverLimit:
+    """Read one serialised RateLimitRequest.
+
+    Args:
+        data: Any bytes.
+
+    Returns:
+        The hand-off, or an OverLimit for anything that is not exactly the hand-off contract.
+    """
+    message = wire.RateLimitRequest()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        return _invalid("not a RateLimitRequest")
+    if message.domain != DOMAIN:
+        return OverLimit(Reason.DOMAIN_UNKNOWN)
+    if len(message.descriptors) != 1 or message.hits_addend > 1:
+        return _invalid("not one descriptor with one hit")
+    descriptor = message.descriptors[0]
+    if descriptor.HasField("limit") or descriptor.HasField("hits_addend") or descriptor.is_negative_hits:
+        return _invalid("an override or hits of its own")
+    entries = [(entry.key, entry.value) for entry in descriptor.entries]
+    if tuple(key for key, _ in entries) != ENTRIES:
+        return _invalid("not the entries of the contract")
+    return _read_handoff(dict(entries))
+
+
+def _read_handoff(values: Mapping[str, str]) -> LimitQuery | OverLimit:
+    if values["handoff"] != VERSION:
+        return _invalid("another version of the contract")
+    for name, shape in _SHAPES.items():
+        value = values[name]
+        is_none = value == NONE and name in _MAY_BE_NONE
+        if value == ABSENT or not (is_none or shape.match(value)):
+            return _invalid(f"{name} is absent or malformed")
+    amount = None if values["amount_minor"] == NONE else int(values["amount_minor"])
+    if amount is not None and amount > MAX_AMOUNT_MINOR:
+        return _invalid("amount_minor is out of range")
+    if (amount is None) != (values["currency"] == NONE):
+        return _invalid("amount_minor and currency come together or not at all")
+    return LimitQuery(
+        merchant_id=values["merchant_id"],
+        operation=values["operation"],
+        currency=None if values["currency"] == NONE else values["currency"],
+        amount_minor=amount,
+        decision_id=values["decision_id"],
+        policy_revision=values["policy_revision"],
+    )
+
+
+def _invalid(detail: str) -> OverLimit:
+    return OverLimit(Reason.HANDOFF_INVALID, detail=detail)
+
+
+def render_rate_limit_response(verdict: Verdict, *, decision_id: str, errors_uri: str) -> bytes:
+    """Write the verdict down for Envoy: code, one status, and for a refusal the problem body."""
+    response = wire.RateLimitResponse()
+    match verdict:
+        case WithinLimit(deciding=deciding):
+            response.overall_code = wire.RateLimitResponse.OK
+            _status(response, wire.RateLimitResponse.OK, deciding)
+        case OverLimit(deciding=deciding):
+            response.overall_code = wire.RateLimitResponse.OVER_LIMIT
+            _status(response, wire.RateLimitResponse.OVER_LIMIT, deciding)
+            _refusal(response, verdict, decision_id, errors_uri)
+        case _:
+            assert_never(verdict)
+    return response.SerializeToString()
+
+
+def _status(
+    response: wire.RateLimitResponse, code: wire.RateLimitResponse.Code, deciding: QuotaState | None
+) -> None:
+    status = response.statuses.add(code=code)
+    if deciding is None:
+        return
+    limit = status.current_limit
+    # RLS counts in uint32; an amount above it is shown as the largest number there is.
+    limit.requests_per_unit = min(deciding.limit, _UINT32_MAX)
+    limit.unit = wire.RateLimitResponse.RateLimit.SECOND if deciding.is_per_second else wire.RateLimitResponse.RateLimit.DAY
+    limit.name = deciding.quota
+    status.limit_remaining = min(max(deciding.limit - deciding.used, 0), _UINT32_MAX)
+    status.duration_until_reset.seconds = deciding.reset_seconds
+
+
+def _refusal(response: wire.RateLimitResponse, verdict: OverLimit, decision_id: str, errors_uri: str) -> None:
+    spec = verdict.reason.spec
+    quota = verdict.deciding.quota if verdict.deciding else None
+    response.raw_body = problem_body(
+        spec, base_uri=errors_uri, decision_id=decision_id, extensions={"quota": quota} if quota else None
+    )
+    headers = {"content-type": CONTENT_TYPE, "cache-control": "no-store", "x-tollhouse-decision-id": decision_id}
+    if verdict.retry_after_seconds is not None:
+        headers["retry-after"] = str(verdict.retry_after_seconds)
+    for key, value in headers.items():
+        response.response_headers_to_add.add(key=key, value=value)
+    fields = response.dynamic_metadata.fields
+    fields["http_status"].number_value = spec.http_status
+    fields["reason"].string_value = spec.code
+    fields["decision_id"].string_value = decision_id
+    if quota:
+        fields["quota"].string_value = quota
