@@ -130,6 +130,7 @@ class IssuerServer:
         keys: What the JWK set lists: signing keys, or JWKs as they are.
         path: Path of the issuer, such as `/realms/shop`.
         status: Of every reply.
+        jwks_status: Of the replies for the JWK set alone, when set.
         headers: Added to the replies that carry the JWK set.
         jwks_body: Sent instead of the key set, when set.
         metadata: Overrides members of the metadata document.
@@ -142,6 +143,7 @@ class IssuerServer:
     keys: list[SigningKey | dict[str, Any]] = field(default_factory=list)
     path: str = ""
     status: int = 200
+    jwks_status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     jwks_body: bytes | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -179,7 +181,7 @@ class IssuerServer:
         self.metadata_fetches += not is_jwks
         await self.gate.wait()
         if is_jwks:
-            return web.Response(body=self._jwks(), status=self.status, headers=self.headers)
+            return web.Response(body=self._jwks(), status=self.jwks_status or self.status, headers=self.headers)
         known = (
             f"{self.path}/.well-known/openid-configuration",
             f"/.well-known/oauth-authorization-server{self.path}",
