@@ -128,7 +128,10 @@ class HttpClient:
             self._sessions[allow_private] = session
         return session
 
-    async def close(self) -> None:
+    async def start(self) -> None:
+        """Do nothing: connections are opened when they are needed."""
+
+    async def stop(self) -> None:
         """Close every connection; the client can be used again afterwards."""
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():

@@ -48,6 +48,7 @@ class KeySets:
         self._issuers: dict[KeySource, IssuerKeys] = {}
         self._retired: list[IssuerKeys] = []
         self._followed: frozenset[KeySource] = frozenset()
+        self._required: frozenset[KeySource] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -73,17 +74,32 @@ class KeySets:
             log.debug("token_issuer_followed issuer=%s", source.issuer)
         for source in self._issuers.keys() - wanted.keys():
             self._retired.append(self._issuers.pop(source))
+        if not self._followed:
+            self._required = frozenset(wanted)
         self._followed = frozenset(wanted)
 
     def readiness(self) -> tuple[str, ...]:
-        """Return the followed issuers whose keys have never arrived."""
-        return tuple(sorted(source.issuer for source in self._followed if self._issuers[source].held is None))
+        """Say, in words, which keys must arrive before calls may come.
 
-    def stale_issuers(self) -> tuple[str, ...]:
-        """Return the followed issuers whose keys are past their age because they cannot be refreshed."""
+        Only issuers of the first snapshot count: a reload that names an issuer that is away must
+        not take the gate away from the callers of all others.
+        """
+        required = self._followed & self._required
+        return tuple(sorted(f"keys of token issuer {issuer}" for issuer in self._never_loaded(required)))
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say, in words, whose keys are past their age, or have not arrived since a reload."""
         now = self._clock.monotonic()
-        held = ((source.issuer, self._issuers[source].held) for source in self._followed)
-        return tuple(sorted(issuer for issuer, keys in held if keys is not None and now >= keys.fresh_until))
+        held = [(source.issuer, self._issuers[source].held) for source in self._followed]
+        old = [issuer for issuer, keys in held if keys is not None and now >= keys.fresh_until]
+        new = self._never_loaded(self._followed - self._required)
+        return (
+            *(f"keys of token issuer {issuer} are past their age" for issuer in sorted(old)),
+            *(f"keys of token issuer {issuer} have not arrived" for issuer in sorted(new)),
+        )
+
+    def _never_loaded(self, sources: frozenset[KeySource]) -> list[str]:
+        return [source.issuer for source in sources if self._issuers[source].held is None]
 
     def generation(self, provider: CompiledProvider) -> int | None:
         """Return the generation of keys that may be used without waiting, or None. Cheap."""

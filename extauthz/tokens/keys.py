@@ -22,7 +22,8 @@ MAX_JWKS_BYTES = 256 * 1024
 MAX_KEYS = 100
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
-"""Beyond this, one verification would hold up every other request."""
+MAX_RSA_EXPONENT_BITS = 64
+"""Beyond these, one verification would hold up every other request."""
 
 _LIMITS = JsonLimits(max_bytes=MAX_JWKS_BYTES, max_depth=8)
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -176,8 +177,8 @@ _Material = tuple[Any, frozenset[str], str]
 
 def _read_rsa(jwk: Mapping[str, Any]) -> _Material | str:
     modulus, exponent = _unsigned(jwk.get("n")), _unsigned(jwk.get("e"))
-    if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS:
-        return "RSA modulus size not accepted"
+    if not MIN_RSA_BITS <= modulus.bit_length() <= MAX_RSA_BITS or exponent.bit_length() > MAX_RSA_EXPONENT_BITS:
+        return "RSA key size not accepted"
     if _is_weak_modulus(modulus):
         return "RSA modulus from a broken generator"
     public_key = rsa.RSAPublicNumbers(exponent, modulus).public_key()

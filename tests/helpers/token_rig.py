@@ -76,4 +76,4 @@ async def token_rig(key: SigningKey, *, path: str = "", **overrides: Any) -> Asy
         finally:
             server.gate.set()
             await keys.stop()
-            await http.close()
+            await http.stop()

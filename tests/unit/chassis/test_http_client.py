@@ -65,7 +65,7 @@ async def server() -> AsyncIterator[Server]:
 async def client() -> AsyncIterator[HttpClient]:
     made = HttpClient()
     yield made
-    await made.close()
+    await made.stop()
 
 
 async def _reason(client: HttpClient, url: str, **overrides) -> str:

@@ -130,7 +130,7 @@ async def test_key_never_fetched_and_issuer_away_is_unavailable_not_denied():
         decision = await rig.authenticate(rig.token())
         assert isinstance(decision, Unavailable)
         assert decision.reason is Reason.TOKEN_ISSUER_UNAVAILABLE
-        assert rig.keys.readiness() == (rig.server.issuer,)
+        assert rig.keys.readiness() == (f"keys of token issuer {rig.server.issuer}",)
 
 
 async def test_decisions_never_hold_token_or_claim_text():

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from helpers.issuer import SigningKey
+from helpers.clock import FakeClock
+from helpers.issuer import SigningKey, good_claims, mint
 from helpers.requests import bearer_request
-from helpers.token_rig import TokenRig, token_rig
+from helpers.token_rig import TokenRig, providers, token_rig
 
+from chassis.http_client import HttpClient
 from extauthz.model import Deny, Principal, Unavailable
 from extauthz.reasons import Reason
+from extauthz.tokens.cache import ClaimsCache
+from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.issuer_keys import MAX_UNKNOWN_KIDS
+from extauthz.tokens.key_sets import KeySets
 
 OLD = SigningKey("ES256", kid="old")
 NEW = SigningKey("ES256", kid="new")
@@ -172,7 +177,7 @@ async def test_outage_keeps_last_good_keys_within_their_bound_then_503():
         rig.server.status = 500
         rig.clock.advance(600 + 3599)
         await rig.keys.refresh_due()
-        assert rig.keys.stale_issuers() == (rig.server.issuer,)
+        assert rig.keys.warnings() == (f"keys of token issuer {rig.server.issuer} are past their age",)
         assert isinstance(await rig.authenticate(token), Principal)
         assert isinstance(await rig.authenticate(rig.token(jti="fresh")), Principal)
         rig.clock.advance(1)
@@ -193,7 +198,7 @@ async def test_outage_over_recovers_with_the_next_attempt():
         rig.server.status = 200
         rig.clock.advance(2)
         assert isinstance(await rig.authenticate(rig.token()), Principal)
-        assert rig.keys.stale_issuers() == ()
+        assert rig.keys.warnings() == ()
 
 
 async def test_unknown_kid_while_the_issuer_is_away_is_unavailable_not_denied():
@@ -274,5 +279,37 @@ async def test_follow_forgets_issuers_that_are_gone():
     async with token_rig(OLD) as rig:
         await _loaded(rig)
         rig.reload(issuer="http://127.0.0.1:9/gone")
-        assert rig.keys.readiness() == ("http://127.0.0.1:9/gone",)
+        assert rig.keys.readiness() == ()
+        assert rig.keys.warnings() == ("keys of token issuer http://127.0.0.1:9/gone have not arrived",)
         assert len(rig.keys._issuers) == 1
+
+
+async def test_fault_of_ours_while_fetching_counts_as_a_failed_fetch(caplog):
+    class Broken(HttpClient):
+        async def get(self, url, **options):
+            raise RuntimeError("bug")
+
+    keys, clock = KeySets(Broken(), FakeClock()), FakeClock()
+    keys.follow(providers("http://127.0.0.1:9"))
+    gate = TokenGate(providers("http://127.0.0.1:9"), keys, ClaimsCache(), clock)
+    request = bearer_request(mint(OLD, good_claims("http://127.0.0.1:9")))
+    assert isinstance(await gate.authenticate(request, clock.monotonic() + 5), Unavailable)
+    assert "token_keys_refresh_crashed" in caplog.text
+    assert request.headers["authorization"].split()[1] not in caplog.text
+    await keys.stop()
+
+
+async def test_logs_name_the_issuer_and_never_the_token(caplog):
+    caplog.set_level("DEBUG")
+    async with token_rig(OLD) as rig:
+        token = rig.token(sub="secret-subject")
+        await rig.authenticate(token)
+        rig.server.status = 500
+        rig.clock.advance(480)
+        await rig.keys.refresh_due()
+        rig.clock.advance(30)
+        stranger = rig.token(SigningKey("ES256", kid="secret-kid", private=NEW.private))
+        assert isinstance(await rig.authenticate(stranger), Unavailable)
+        assert rig.server.issuer in caplog.text
+        for text in (token, stranger, "secret-subject", "secret-kid", *token.split("."), *stranger.split(".")):
+            assert text not in caplog.text

@@ -73,8 +73,9 @@ def test_key_that_names_an_algorithm_verifies_no_other():
         (RSA_KEY.jwk(e=b64(b"\x01")), "key material is invalid"),
         (RSA_KEY.jwk(e=b64(b"\x04")), "key material is invalid"),
         (RSA_KEY.jwk(n=None), "key material is invalid"),
-        (RSA_KEY.jwk(n=b64(b"\xff" * 128)), "RSA modulus size not accepted"),
-        (RSA_KEY.jwk(n=b64(b"\xff" * 1025)), "RSA modulus size not accepted"),
+        (RSA_KEY.jwk(n=b64(b"\xff" * 128)), "RSA key size not accepted"),
+        (RSA_KEY.jwk(e=b64(b"\xff" * 9)), "RSA key size not accepted"),
+        (RSA_KEY.jwk(n=b64(b"\xff" * 1025)), "RSA key size not accepted"),
         (RSA_KEY.jwk(n=b64(ROCA_MODULUS.to_bytes(256, "big"))), "RSA modulus from a broken generator"),
     ],
 )
