@@ -6,7 +6,7 @@ Its law: no label value comes from a request, so no caller can make the number o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -83,7 +83,6 @@ class ServiceMetrics:
         self._make_policy_metrics()
         self._records_lost = self._counter("tollhouse_records_lost", "Decision records that could not be written.")
         self._store_up = self._gauge("tollhouse_store_up", "1 while the counter store answers.")
-        self._insecure = self._gauge("tollhouse_insecure_listen", "1 when the port is open to others without TLS.")
 
     def _make_policy_metrics(self) -> None:
         self._policy = Gauge(
@@ -154,9 +153,9 @@ class ServiceMetrics:
         """Note whether the counter store answers."""
         self._store_up.set(is_up)
 
-    def insecure_listen(self, is_insecure: bool) -> None:
-        """Note whether the service listens to others without TLS."""
-        self._insecure.set(is_insecure)
+    def watch_store(self, is_up: Callable[[], bool]) -> None:
+        """Have each scrape ask whether the counter store answers."""
+        self._store_up.set_function(lambda: float(is_up()))
 
 
 def _closed(value: str, known: frozenset[str]) -> str:

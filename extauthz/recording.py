@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from chassis.clock import Clock
 from chassis.metrics import ServiceMetrics
@@ -15,6 +15,9 @@ from extauthz.model import Allow, AuthzRequest, Decision
 from extauthz.payment import AMOUNT, CURRENCY
 from extauthz.pipeline import Trail
 from extauthz.wire import Stamp
+
+PLAIN_FIELDS: Final = frozenset({"time", "decision_id", "policy_revision", "amount_minor"})
+"""Members whose digits are no card number; masking leaves them alone."""
 
 
 class RecordSink(Protocol):

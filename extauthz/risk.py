@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
-from policy.cel import CelError, CelProgram, CelRules, CelUnknown
+from policy.cel import BoundValues, CelError, CelProgram, CelRules, CelUnknown
 from policy.schema.risk import Rule
 
 Verdict = Literal["approve", "review", "decline"]
@@ -50,8 +50,9 @@ class _Group:
 class RuleSet:
     """The rules of one operation, compiled."""
 
-    def __init__(self, groups: tuple[_Group, ...]) -> None:
+    def __init__(self, groups: tuple[_Group, ...], cel: CelRules) -> None:
         self._groups = groups
+        self._cel = cel
 
     @classmethod
     def compile(cls, rules: Iterable[Rule], cel: CelRules) -> RuleSet:
@@ -67,7 +68,8 @@ class RuleSet:
             tuple(
                 _Group(tuple(cel.compile_any([each.rule.when for each in group])), tuple(group))
                 for group in groups.values()
-            )
+            ),
+            cel,
         )
 
     def assess(self, values: Mapping[str, Any]) -> RiskOutcome:
@@ -76,20 +78,23 @@ class RuleSet:
         Args:
             values: Attribute name to native value; an attribute that is not known is left out.
         """
+        if not self._groups:
+            return RiskOutcome()
+        bound = self._cel.bind(values)
         suspects = [
             compiled
             for group in self._groups
-            if any(guard.evaluate(values) is not False for guard in group.guards)
+            if any(guard.evaluate_bound(bound) is not False for guard in group.guards)
             for compiled in group.rules
         ]
-        return _outcome(suspects, values) if suspects else RiskOutcome()
+        return _outcome(suspects, bound) if suspects else RiskOutcome()
 
 
-def _outcome(suspects: Sequence[_CompiledRule], values: Mapping[str, Any]) -> RiskOutcome:
+def _outcome(suspects: Sequence[_CompiledRule], bound: BoundValues) -> RiskOutcome:
     fired: list[Rule] = []
     unknown: list[str] = []
     for compiled in suspects:
-        if _fires(compiled, values, unknown):
+        if _fires(compiled, bound, unknown):
             fired.append(compiled.rule)
     enforced = [rule for rule in fired if rule.mode == "enforce"]
     return RiskOutcome(
@@ -100,8 +105,8 @@ def _outcome(suspects: Sequence[_CompiledRule], values: Mapping[str, Any]) -> Ri
     )
 
 
-def _fires(compiled: _CompiledRule, values: Mapping[str, Any], unknown: list[str]) -> bool:
-    result = compiled.program.evaluate(values)
+def _fires(compiled: _CompiledRule, bound: BoundValues, unknown: list[str]) -> bool:
+    result = compiled.program.evaluate_bound(bound)
     match result:
         case bool():
             return result

@@ -12,20 +12,21 @@ from chassis.ids import RandomIds
 from chassis.listen import HostOptions
 from chassis.logs import setup_logging
 from chassis.metrics import ServiceMetrics
-from chassis.policy_service import PolicyService, ServiceParts
+from chassis.policy_service import Closing, PolicyService, ServiceParts
 from chassis.record import DecisionLog
 from chassis.service import Service
-from chassis.settings import ServiceSettings
+from chassis.settings import read_host_options
 from extauthz.changes import loosened
 from extauthz.compile import compile_tables
 from extauthz.reasons import Reason
-from extauthz.recording import Recorder
+from extauthz.recording import PLAIN_FIELDS, Recorder
 from extauthz.servicer import CHECK_METHOD, AuthorizationServicer
 from extauthz.tables import Tables
 from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.key_sets import KeySets
 from extauthz.wire import Stamp
 from policy.live import Compiled, Compiler, live_policy
+from policy.settings import ServiceSettings, read_settings
 
 NAME: Final = "extauthz"
 
@@ -33,11 +34,11 @@ NAME: Final = "extauthz"
 def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
     """Build the service; nothing is read or opened before `start`."""
     clock = clock or SystemClock()
-    metrics = ServiceMetrics(NAME, reasons=[reason.code for reason in Reason] + ["allow", "review"])
+    metrics = ServiceMetrics(NAME, reasons=[*(reason.code for reason in Reason), "review"])
     http = HttpClient()
     keys = KeySets(http, clock)
     cache = ClaimsCache()
-    decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost)
+    decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
     compiler = Compiler(
         compile=lambda policy: compile_tables(policy, keys=keys, cache=cache, clock=clock),
         loosened=loosened,
@@ -46,7 +47,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     reloader = live_policy(Path(settings.policies), compiler, metrics, clock)
 
     def active() -> Tables | None:
-        return reloader.current.tables if reloader.revision else None
+        return reloader.current.tables if reloader.is_loaded else None
 
     recorder = Recorder(decision_log, metrics, clock)
     stamp = Stamp("", "", settings.errors_uri, settings.realm)
@@ -57,15 +58,15 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         NAME,
         {CHECK_METHOD: servicer.check},
         metrics.registry,
-        ServiceParts(reloader, decision_log, (http, keys), keys.readiness, lambda: ()),
+        ServiceParts(reloader, decision_log, (keys, Closing(http.close)), keys.readiness, lambda: ()),
     )
     return service
 
 
 def _make() -> tuple[Service, HostOptions]:
-    settings = ServiceSettings.from_environment()
-    setup_logging(NAME, settings.log_level)
-    return build(settings), settings.host
+    settings = read_settings()
+    setup_logging(NAME, level=settings.log_level)
+    return build(settings), read_host_options()
 
 
 app = AsgiHost(_make)

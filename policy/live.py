@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -56,11 +57,15 @@ def live_policy(
 
     def on_swap(old: Compiled[T] | None, new: Compiled[T]) -> None:
         compiler.adopt(new.tables)
-        metrics.policy_loaded(new.policy.revision)
+        metrics.policy_loaded(new.policy.revision, clock.wall())
         log.info("policy revision %s is active", new.policy.revision)
         for sentence in compiler.loosened(old.policy, new.policy) if old else ():
             log.warning("policy revision %s loosens: %s", new.policy.revision, sentence)
 
-    return Reloader(
-        root, load, lambda: hash_policy_files(root), clock=clock, on_swap=on_swap, on_failure=metrics.policy_failed
-    )
+    def on_failure(problems: tuple[str, ...]) -> None:
+        metrics.policy_reload_failed()
+        for problem in problems:
+            log.error("policy not loaded, the last good revision serves: %s", problem)
+
+    fingerprint = partial(hash_policy_files, root)
+    return Reloader(root, load, fingerprint, clock=clock, on_swap=on_swap, on_failure=on_failure)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from chassis.clock import Clock
 from chassis.metrics import ServiceMetrics
 from ratelimit.model import OverLimit, QuotaState, Verdict
 from ratelimit.pipeline import Trail
+
+PLAIN_FIELDS: Final = frozenset({"time", "decision_id", "policy_revision", "amount_minor", "limit", "used"})
+"""Members whose digits are no card number; masking leaves them alone."""
 
 
 class RecordSink(Protocol):

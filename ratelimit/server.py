@@ -14,15 +14,16 @@ from chassis.metrics import ServiceMetrics
 from chassis.policy_service import PolicyService, ServiceParts
 from chassis.record import DecisionLog
 from chassis.service import Service
-from chassis.settings import ServiceSettings
+from chassis.settings import read_host_options
 from policy.live import Compiled, Compiler, live_policy
+from policy.settings import ServiceSettings, read_settings
 from ratelimit.changes import loosened
 from ratelimit.compile import compile_tables
 from ratelimit.counters import CounterStore
 from ratelimit.memory_counters import MemoryCounters
 from ratelimit.pipeline import Engine
 from ratelimit.reasons import Reason
-from ratelimit.recording import Recorder
+from ratelimit.recording import PLAIN_FIELDS, Recorder
 from ratelimit.redis_counters import RedisCounters
 from ratelimit.servicer import SHOULD_RATE_LIMIT_METHOD, RateLimitServicer
 from ratelimit.tables import Tables
@@ -40,15 +41,14 @@ def open_store(url: str, clock: Clock) -> CounterStore:
 def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
     """Build the service; nothing is read or opened before `start`."""
     clock = clock or SystemClock()
-    outcomes = ["within_limit", "store_failure_allowed"]
-    metrics = ServiceMetrics(NAME, reasons=[reason.code for reason in Reason] + outcomes)
+    metrics = ServiceMetrics(NAME, reasons=[*(reason.code for reason in Reason), "store_failure_allowed"])
     store = open_store(settings.store, clock)
-    decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost)
+    decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
     reloader = live_policy(Path(settings.policies), Compiler(compile_tables, loosened), metrics, clock)
     engine = Engine(store, Windows(), clock)
 
     def active() -> Tables | None:
-        return reloader.current.tables if reloader.revision else None
+        return reloader.current.tables if reloader.is_loaded else None
 
     recorder = Recorder(decision_log, metrics, clock)
     servicer = RateLimitServicer(
@@ -72,9 +72,9 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
 
 
 def _make() -> tuple[Service, HostOptions]:
-    settings = ServiceSettings.from_environment()
-    setup_logging(NAME, settings.log_level)
-    return build(settings), settings.host
+    settings = read_settings()
+    setup_logging(NAME, level=settings.log_level)
+    return build(settings), read_host_options()
 
 
 app = AsgiHost(_make)

@@ -1,0 +1,55 @@
+"""Settings of a service process, and the way they reach an embedded one.
+
+The command line builds them; a service that runs inside Envoy's process gets them as one JSON text in
+its environment. Secrets never travel here, only names of files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final
+
+VARIABLE: Final = "TOLLHOUSE_SERVICE_SETTINGS"
+"""Environment variable that carries the settings into an embedded process."""
+
+DEFAULT_ERRORS_URI: Final = "https://tollhouse.example/docs/errors.md"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What an operator may set for one service, besides its addresses (`HostOptions`).
+
+    Attributes:
+        policies: Directory of the policy set.
+        store: URL of the counter store: `redis://`, `rediss://`, `unix://` or `memory:`; empty where none is used.
+        decision_log: `-` for stdout, or a file that is appended to.
+        log_level: Name of a logging level.
+        errors_uri: Where docs/errors.md is published; problem types point into it.
+        realm: Realm of WWW-Authenticate challenges.
+    """
+
+    policies: str
+    store: str = ""
+    decision_log: str = "-"
+    log_level: str = "INFO"
+    errors_uri: str = DEFAULT_ERRORS_URI
+    realm: str = "tollhouse"
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the environment entry that `read_settings` reads."""
+        return {VARIABLE: json.dumps(asdict(self))}
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> ServiceSettings:
+    """Read what `ServiceSettings.to_environment` wrote.
+
+    Raises:
+        ValueError: The variable is absent or not of our making.
+    """
+    text = (os.environ if environment is None else environment).get(VARIABLE)
+    if text is None:
+        raise ValueError(f"{VARIABLE} is not set: this application is started by `tollhouse serve`")
+    return ServiceSettings(**json.loads(text))

@@ -1,0 +1,141 @@
+"""`tollhouse serve`: runs one service on the transport that this machine can offer."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+import extauthz.server
+import ratelimit.server
+from chassis.envoy_host import has_libpython, serve_envoy
+from chassis.grpcio_server import serve_grpcio
+from chassis.listen import HostOptions, ListenAddress
+from chassis.logs import setup_logging
+from chassis.service import Service
+from policy.settings import ServiceSettings
+from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
+
+EMBEDDED_STORE: Final = "embedded:"
+_BUILDERS: Final[dict[str, Callable[[ServiceSettings], Service]]] = {
+    "extauthz": extauthz.server.build,
+    "ratelimit": ratelimit.server.build,
+}
+
+
+class ServiceName(StrEnum):
+    """The two services."""
+
+    EXTAUTHZ = "extauthz"
+    RATELIMIT = "ratelimit"
+
+
+class Transport(StrEnum):
+    """How a service speaks gRPC."""
+
+    ENVOY = "envoy"
+    GRPCIO = "grpcio"
+
+
+class UsageError(Exception):
+    """The command line asks for something that is refused; the text is for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServeRequest:
+    """What `tollhouse serve` was asked for.
+
+    Attributes:
+        service: Which of the two.
+        listen: `HOST:PORT` or `unix:PATH`.
+        admin: Address of the admin pages, or None.
+        transport: None: the fast one wherever it can run.
+        is_insecure_listen: The operator accepts a port that others can reach without TLS.
+        settings: Everything the service itself reads.
+    """
+
+    service: ServiceName
+    listen: str
+    admin: str | None
+    transport: Transport | None
+    is_insecure_listen: bool
+    settings: ServiceSettings
+
+
+def serve(request: ServeRequest) -> int:
+    """Run a service until it is told to stop; return the exit code.
+
+    Raises:
+        UsageError: The request is refused before anything was started.
+    """
+    options = _host_options(request)
+    _check_settings(request)
+    setup_logging(request.service.value, level=request.settings.log_level)
+    return uvloop.run(_run(request, _choose_transport(request.transport), options))
+
+
+def _host_options(request: ServeRequest) -> HostOptions:
+    try:
+        listen = ListenAddress.parse(request.listen)
+        admin = ListenAddress.parse(request.admin) if request.admin else None
+        if not listen.is_local and not request.is_insecure_listen:
+            raise UsageError(
+                f"--listen {listen} can be reached from other machines: whoever reaches this port can burn quotas and "
+                "forge identities. Listen on loopback or a Unix socket, or accept it with --insecure-listen."
+            )
+        return HostOptions(listen=listen, admin=admin, is_insecure_listen=not listen.is_local)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _check_settings(request: ServeRequest) -> None:
+    if not Path(request.settings.policies).is_dir():
+        raise UsageError(f"--policies {request.settings.policies} is not a directory")
+    if request.service is ServiceName.EXTAUTHZ:
+        if request.settings.store:
+            raise UsageError("--store belongs to ratelimit; extauthz uses no store")
+        return
+    known = ("redis://", "rediss://", "unix://", EMBEDDED_STORE, ratelimit.server.MEMORY_STORE)
+    if not request.settings.store.startswith(known):
+        raise UsageError(f"--store must be one of {', '.join(known)}")
+
+
+def _choose_transport(wanted: Transport | None) -> Transport:
+    if wanted is Transport.GRPCIO or (wanted is None and has_libpython()):
+        return wanted or Transport.ENVOY
+    if has_libpython():
+        return Transport.ENVOY
+    if wanted is Transport.ENVOY:
+        raise UsageError("--transport envoy needs a shared libpython, and none was found; use --transport grpcio")
+    print(
+        "transport grpcio: no shared libpython was found; install one (Debian: libpython3-dev, pyenv: "
+        "PYTHON_CONFIGURE_OPTS=--enable-shared) for the fast transport",
+        file=sys.stderr,
+    )
+    return Transport.GRPCIO
+
+
+async def _run(request: ServeRequest, transport: Transport, options: HostOptions) -> int:
+    async with AsyncExitStack() as stack:
+        settings = request.settings
+        if settings.store == EMBEDDED_STORE:
+            try:
+                store = await stack.enter_async_context(EmbeddedStore())
+            except EmbeddedStoreFailed as error:
+                raise UsageError(str(error)) from error
+            settings = replace(settings, store=store.url)
+        if transport is Transport.ENVOY:
+            return await serve_envoy(f"{request.service}.server:app", options, settings.to_environment())
+        return await serve_grpcio(_builder(request.service, settings), options)
+    raise AssertionError("unreachable: the stack swallows nothing")
+
+
+def _builder(service: ServiceName, settings: ServiceSettings) -> Callable[[], Any]:
+    return lambda: _BUILDERS[service.value](settings)
