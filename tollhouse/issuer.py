@@ -1,0 +1,163 @@
+"""A token issuer for development: OIDC discovery, JWKS and the client_credentials grant.
+
+Run as `python -m tollhouse.issuer PORT`. Its clients and their one secret are written below, so a token of
+it proves nothing: it listens on loopback alone, says so at start, and no policy set outside a developer's
+machine may name it. Authlib does the OAuth part (RFC 6749 section 4.4, RFC 9068).
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.oauth2.rfc6749 import ClientMixin
+from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
+from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
+from flask import Flask, jsonify
+from joserfc.jwk import ECKey
+from waitress.server import create_server
+
+DEFAULT_PORT: Final = 18080
+CLIENT_SECRET: Final = "development-only"  # noqa: S105 - worthless by design, see the module's text
+AUDIENCE: Final = "https://payments.tollhouse.test"
+OTHER_AUDIENCE: Final = "https://reports.tollhouse.test"
+SCOPES: Final = ("payments:write", "payments:read")
+_ALGORITHM: Final = "ES256"
+_AUTH_METHODS: Final = ["client_secret_basic", "client_secret_post"]
+_WARNING: Final = "DEVELOPMENT ONLY: this issuer gives a token to everyone; never trust it outside this machine."
+
+
+@dataclass(frozen=True, slots=True)
+class DevelopmentClient(ClientMixin):  # type: ignore[misc]  # Authlib has no types
+    """One OAuth client.
+
+    Attributes:
+        client_id: Its id, which is also the `sub` of its tokens.
+        merchant_id: Claim of every token.
+        audience: `aud` of every token.
+        lifetime_seconds: From issue to expiry; negative for tokens that are expired when they come.
+    """
+
+    client_id: str
+    merchant_id: str
+    audience: str = AUDIENCE
+    lifetime_seconds: int = 300
+
+    def get_client_id(self) -> str:
+        """Return the client's id."""
+        return self.client_id
+
+    def get_allowed_scope(self, scope: str | None) -> str:
+        """Return the scopes granted for a request; all of them when none is asked for."""
+        asked = SCOPES if scope is None else tuple(scope.split())
+        return " ".join(name for name in asked if name in SCOPES)
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        """Tell whether the secret is the one that all development clients share."""
+        return hmac.compare_digest(client_secret.encode(), CLIENT_SECRET.encode())
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        """Allow the two ways of RFC 6749 section 2.3.1."""
+        return endpoint == "token" and method in _AUTH_METHODS
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """Allow client_credentials alone."""
+        return grant_type == "client_credentials"
+
+
+def _clients() -> Mapping[str, DevelopmentClient]:
+    """Return one client for each sample merchant, and two whose tokens must be refused."""
+    merchants = ("m_active", "m_rate", "m_daily", "m_single", "m_suspended", "m_ghost")
+    clients = [DevelopmentClient(merchant, merchant) for merchant in merchants]
+    clients.append(DevelopmentClient("m_active-expired", "m_active", lifetime_seconds=-3600))
+    clients.append(DevelopmentClient("m_active-other-audience", "m_active", audience=OTHER_AUDIENCE))
+    return {client.client_id: client for client in clients}
+
+
+class _Grant(ClientCredentialsGrant):  # type: ignore[misc]  # Authlib has no types
+    """The grant, with both ways to present the secret."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = _AUTH_METHODS
+
+
+class _TokenGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]  # Authlib has no types
+    """Write access tokens as RFC 9068 says."""
+
+    def __init__(self, issuer: str, key: ECKey) -> None:
+        super().__init__(issuer, alg=_ALGORITHM, expires_generator=self._lifetime)
+        self._key = key
+
+    @staticmethod
+    def _lifetime(client: DevelopmentClient, _grant_type: str) -> int:
+        return client.lifetime_seconds
+
+    def get_jwks(self) -> ECKey:
+        """Return the key that signs."""
+        return self._key
+
+    def get_audiences(self, client: DevelopmentClient, _user: object, _scope: str) -> str:
+        """Return the client's audience."""
+        return client.audience
+
+    def get_extra_claims(self, client: DevelopmentClient, *_: object) -> dict[str, str]:
+        """Return the claim that binds a token to its merchant."""
+        return {"merchant_id": client.merchant_id}
+
+
+def make_issuer(issuer: str) -> Flask:
+    """Build the application with a fresh key.
+
+    Args:
+        issuer: Its own URL without a trailing slash; `iss` of every token.
+    """
+    app = Flask(__name__)
+    key = ECKey.generate_key("P-256", parameters={"use": "sig", "alg": _ALGORITHM}, auto_kid=True)
+    clients = _clients()
+    server = AuthorizationServer(app, query_client=clients.get, save_token=lambda _token, _request: None)
+    server.register_token_generator("default", _TokenGenerator(issuer, key))
+    server.register_grant(_Grant)
+
+    documents = {
+        "/jwks.json": {"keys": [key.as_dict(private=False)]},
+        "/.well-known/openid-configuration": _metadata(issuer),
+        "/.well-known/oauth-authorization-server": _metadata(issuer),
+        "/": {"warning": _WARNING, "clients": list(clients)},
+    }
+    for path, document in documents.items():
+        app.add_url_rule(path, path, partial(jsonify, document))
+    app.add_url_rule("/token", "/token", server.create_token_response, methods=["POST"])
+    return app
+
+
+def _metadata(issuer: str) -> dict[str, Any]:
+    """Describe the issuer (OpenID Connect Discovery section 3, RFC 8414 section 2)."""
+    return {
+        "issuer": issuer,
+        "token_endpoint": f"{issuer}/token",
+        "jwks_uri": f"{issuer}/jwks.json",
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": _AUTH_METHODS,
+        "response_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [_ALGORITHM],
+        "scopes_supported": list(SCOPES),
+    }
+
+
+def main(port: int) -> None:
+    """Serve on loopback until the process is ended."""
+    logging.basicConfig(level=logging.WARNING)
+    issuer = f"http://127.0.0.1:{port}"
+    server = create_server(make_issuer(issuer), host="127.0.0.1", port=port, threads=4, ident=None)
+    print(f"{_WARNING}\ntoken issuer serving on {issuer}", file=sys.stderr, flush=True)
+    server.run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_PORT)
