@@ -13,7 +13,7 @@ from protos import envoy_wire_pb2 as wire
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["attributes", "decision_record", "envoy_wire"])
+@pytest.mark.parametrize("name", ["attributes", "decision_record", "envoy_wire", "health"])
 def test_generated_module_is_regenerated_identically(name: str, tmp_path: Path):
     subprocess.run(
         [

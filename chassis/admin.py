@@ -1,0 +1,126 @@
+"""Admin pages on loopback or a Unix socket: is it alive, is it ready, what does it count, which policy.
+
+Started by `host.ServiceHost` on the service's own event loop, so `/healthz` also proves that the loop
+turns. Its law: read only, nothing secret, and never reachable from another machine.
+"""
+
+from __future__ import annotations
+
+import html
+import ipaddress
+import os
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import orjson
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from chassis.health import HostState
+from chassis.listen import ListenAddress, remove_socket
+from chassis.service import Service
+
+_PAGES = {
+    "/healthz": "200 while the process answers",
+    "/readyz": "200 when calls may be sent here, else 503 and why not",
+    "/metrics": "counters, Prometheus text format",
+    "/policy": "active policy revision, since when, last reload error",
+}
+_SHUTDOWN_SECONDS = 1.0
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AdminServer:
+    """The admin pages of one service."""
+
+    def __init__(self, service: Service, state: HostState, address: ListenAddress) -> None:
+        if not address.is_local:
+            raise ValueError(f"{address} is reachable from other machines; admin pages stay on loopback")
+        self._service = service
+        self._state = state
+        self._address = address
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> str:
+        """Serve; return the address as a URL or `unix:PATH`.
+
+        Raises:
+            OSError: If the address cannot be bound.
+        """
+        app = web.Application(middlewares=[_only_local_names] if self._address.host else [])
+        app.router.add_get("/", self._index)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/policy", self._policy)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await self._runner.setup()
+        try:
+            return await self._bind(self._runner)
+        except OSError:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close the listener and its connections."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _bind(self, runner: web.AppRunner) -> str:
+        address = self._address
+        if address.unix_path is not None:
+            remove_socket(address.unix_path)
+            await web.UnixSite(runner, address.unix_path).start()
+            os.chmod(address.unix_path, 0o600)
+            return str(address)
+        await web.TCPSite(runner, address.host, address.port, reuse_port=False).start()
+        return f"http://{address.with_port(runner.addresses[0][1])}/"
+
+    async def _index(self, request: web.Request) -> web.Response:
+        name = html.escape(self._service.name)
+        rows = "".join(f'<li><a href="{path}">{path}</a>: {text}</li>' for path, text in _PAGES.items())
+        page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><h1>{name}</h1><ul>{rows}</ul>"
+        return web.Response(text=page, content_type="text/html", headers=_HEADERS)
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n", headers=_HEADERS)
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        readiness = self._service.readiness()
+        waiting_for = [*readiness.waiting_for, *(["drain: the process is stopping"] if self._state.is_draining else [])]
+        is_ready = readiness.is_ready and not self._state.is_draining
+        warnings = list(readiness.warnings)
+        if self._state.is_insecure_listen:
+            warnings.append("insecure listen: other machines reach this service without TLS")
+        body = {"ready": is_ready, "waiting_for": waiting_for, "warnings": warnings}
+        return _json(body, status=200 if is_ready else 503)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        text = generate_latest(self._service.registry)
+        return web.Response(body=text, headers={**_HEADERS, "Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _policy(self, request: web.Request) -> web.Response:
+        return _json(self._service.policy_status(), status=200)
+
+
+def _json(body: object, *, status: int) -> web.Response:
+    text = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return web.Response(body=text, status=status, content_type="application/json", headers=_HEADERS)
+
+
+@web.middleware
+async def _only_local_names(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Refuse a Host that is not loopback: a web page could have its own name resolve to 127.0.0.1."""
+    if not _is_local_name(request.host):
+        return web.Response(status=421, text="ask for localhost or a loopback address\n", headers=_HEADERS)
+    return await handler(request)
+
+
+def _is_local_name(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

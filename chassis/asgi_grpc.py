@@ -1,0 +1,242 @@
+"""Unary gRPC over ASGI: framing, sizes, deadlines and status mapping in front of `chassis.rpc`.
+
+Called by `asgi_host` once per request, on the hot path of the `envoy` transport. Its law: every call
+ends with exactly one status, within its deadline, and no text of ours or of a library leaks into it.
+Sources: grpc doc/PROTOCOL-HTTP2.md and doc/statuscodes.md, the ASGI HTTP specification with its
+`http.response.trailers` extension.
+
+The host never says that the caller has gone once the request was read, and never cancels a call: a
+handler therefore lives at most until its deadline, which every call has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from chassis.clock import Clock
+from chassis.listen import HostOptions
+from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+log = logging.getLogger(__name__)
+
+_PREFIX_BYTES = 5
+_MAX_TIMEOUT_DIGITS = 8
+_TIMEOUT_UNITS = {72: 3600.0, 77: 60.0, 83: 1.0, 109: 1e-3, 117: 1e-6, 110: 1e-9}  # H M S m u n
+
+_READ_CONTENT_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
+_CONTENT_TYPE: Header = (b"content-type", b"application/grpc")
+# Sent with every refusal, so that a caller that compressed learns what is read (doc/compression.md).
+_ACCEPT_ENCODING: Header = (b"grpc-accept-encoding", b"identity")
+
+_RESPONSE_START: dict[str, Any] = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [_CONTENT_TYPE],
+    "trailers": True,
+}
+_RESPONSE_TRAILERS: dict[str, Any] = {
+    "type": "http.response.trailers",
+    "headers": [(b"grpc-status", b"0")],
+    "more_trailers": False,
+}
+_EMPTY_BODY: dict[str, Any] = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+class CallerGoneError(Exception):
+    """The caller ended the call before its request was complete; nobody waits for a status."""
+
+
+class GrpcAdapter:
+    """An ASGI application for `http` scopes that serves unary gRPC methods."""
+
+    def __init__(self, methods: Methods, options: HostOptions, clock: Clock) -> None:
+        self._methods = dict(methods)
+        self._options = options
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call; returns once a status was sent or the caller has gone."""
+        headers = dict(scope["headers"])
+        refusal = _http_refusal(scope["method"], headers)
+        if refusal is not None:
+            await _send_all(send, *refusal)
+            return
+        try:
+            reply = await self._reply(scope["path"], headers, receive)
+        except CallerGoneError:
+            return
+        except RpcError as error:
+            await _send_all(send, _trailers_only(error.code, error.message), _EMPTY_BODY)
+            return
+        await _send_all(
+            send,
+            _RESPONSE_START,
+            {"type": "http.response.body", "body": _frame(reply), "more_body": False},
+            _RESPONSE_TRAILERS,
+        )
+
+    async def _reply(self, path: str, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """Return the response message; raises RpcError or CallerGoneError, nothing else."""
+        handler = self._methods.get(path)
+        if handler is None:
+            raise RpcError(StatusCode.UNIMPLEMENTED, "unknown method")
+        timeout = self._timeout_seconds(headers.get(b"grpc-timeout"))
+        deadline = self._clock.monotonic() + timeout
+        try:
+            async with asyncio.timeout(timeout) as scope:
+                return await self._call(handler, headers, receive, deadline)
+        except (RpcError, CallerGoneError):
+            raise
+        except TimeoutError:
+            if scope.expired():
+                raise RpcError(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded") from None
+            # A time-out that a handler let escape is a bug like any other.
+            log.exception("call_failed")
+        except Exception:
+            log.exception("call_failed")
+        raise RpcError(StatusCode.INTERNAL, "internal error")
+
+    async def _call(
+        self, handler: UnaryHandler, headers: dict[bytes, bytes], receive: Receive, deadline: float
+    ) -> bytes:
+        limit = self._options.max_message_bytes
+        declared = headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared[:20]) > limit + _PREFIX_BYTES:
+            raise _too_large()
+        body = await _read_body(receive, limit)
+        return await handler(_unframe(body, headers.get(b"grpc-encoding", b"identity")), deadline)
+
+    def _timeout_seconds(self, header: bytes | None) -> float:
+        if header is None:
+            return self._options.default_timeout_seconds
+        return min(parse_timeout(header), self._options.max_timeout_seconds)
+
+
+def parse_timeout(header: bytes) -> float:
+    """Return the seconds of a `grpc-timeout` header (PROTOCOL-HTTP2.md, "Timeout").
+
+    Raises:
+        RpcError: INTERNAL if it is not 1 to 8 digits and a unit.
+    """
+    unit = _TIMEOUT_UNITS.get(header[-1]) if header else None
+    digits = header[:-1]
+    if unit is None or not digits.isdigit() or len(digits) > _MAX_TIMEOUT_DIGITS:
+        raise RpcError(StatusCode.INTERNAL, "malformed grpc-timeout")
+    return int(digits) * unit
+
+
+async def _read_body(receive: Receive, limit: int) -> bytes:
+    """Return the whole request body, holding at most one message of `limit` bytes and one chunk."""
+    event = await receive()
+    body: bytes = event.get("body", b"")
+    if event.get("more_body", False):
+        body = await _read_on(receive, bytearray(body), limit)
+    elif event["type"] != "http.request":
+        raise CallerGoneError
+    _check_size(body, limit)
+    return body
+
+
+async def _read_on(receive: Receive, body: bytearray, limit: int) -> bytes:
+    while True:
+        _check_size(body, limit)
+        event = await receive()
+        if event["type"] != "http.request":
+            raise CallerGoneError
+        body += event.get("body", b"")
+        if not event.get("more_body", False):
+            return bytes(body)
+
+
+def _check_size(body: bytes | bytearray, limit: int) -> None:
+    """Refuse a message by its announced length before its bytes are there, or by what is there."""
+    is_announced = len(body) >= _PREFIX_BYTES and int.from_bytes(body[1:_PREFIX_BYTES], "big") > limit
+    if is_announced or len(body) > limit + _PREFIX_BYTES:
+        raise _too_large()
+
+
+def _too_large() -> RpcError:
+    return RpcError(StatusCode.RESOURCE_EXHAUSTED, "request message is too large")
+
+
+def _unframe(body: bytes, encoding: bytes) -> bytes:
+    """Return the one message in a request body (PROTOCOL-HTTP2.md, "Length-Prefixed-Message").
+
+    Raises:
+        RpcError: UNIMPLEMENTED for a compressed message or for another number of messages than one
+            (statuscodes.md, "request cardinality violation"); INTERNAL for a broken frame.
+    """
+    if not body:
+        raise RpcError(StatusCode.UNIMPLEMENTED, "exactly one request message is expected")
+    end = _frame_end(body, 0)
+    if body[0] == 1 and encoding != b"identity":
+        raise RpcError(StatusCode.UNIMPLEMENTED, "compressed messages are not read")
+    if body[0] != 0 or end > len(body):
+        raise RpcError(StatusCode.INTERNAL, "malformed request frame")
+    if end == len(body):
+        return body[_PREFIX_BYTES:]
+    if _frame_end(body, end) <= len(body):
+        raise RpcError(StatusCode.UNIMPLEMENTED, "exactly one request message is expected")
+    raise RpcError(StatusCode.INTERNAL, "malformed request frame")
+
+
+def _frame_end(body: bytes, start: int) -> int:
+    """Return where the frame that begins at `start` ends; beyond the body when its prefix is cut."""
+    if len(body) - start < _PREFIX_BYTES:
+        return len(body) + 1
+    return start + _PREFIX_BYTES + int.from_bytes(body[start + 1 : start + _PREFIX_BYTES], "big")
+
+
+def _frame(message: bytes) -> bytes:
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def _http_refusal(method: str, headers: dict[bytes, bytes]) -> tuple[dict[str, Any], ...] | None:
+    """Return the plain HTTP answer to what is no gRPC request, else None."""
+    if headers.get(b"content-type", b"").partition(b";")[0] not in _READ_CONTENT_TYPES:
+        return _http_answer(415, ())
+    if method != "POST":
+        return _http_answer(405, ((b"allow", b"POST"),))
+    if headers.get(b"te") != b"trailers":
+        # Without it somebody between us and the caller may drop the trailers, and with them the status.
+        return _trailers_only(StatusCode.INTERNAL, "te: trailers is missing"), _EMPTY_BODY
+    return None
+
+
+def _http_answer(status: int, headers: Iterable[Header]) -> tuple[dict[str, Any], ...]:
+    start = {"type": "http.response.start", "status": status, "headers": [*headers], "trailers": False}
+    return start, _EMPTY_BODY
+
+
+def _trailers_only(code: StatusCode, message: str) -> dict[str, Any]:
+    """Return an answer whose only header block carries the status (PROTOCOL-HTTP2.md, "Trailers-Only")."""
+    headers = [
+        _CONTENT_TYPE,
+        (b"grpc-status", str(int(code)).encode()),
+        (b"grpc-message", _percent_encoded(message)),
+        _ACCEPT_ENCODING,
+    ]
+    return {"type": "http.response.start", "status": 200, "headers": headers, "trailers": False}
+
+
+def _percent_encoded(message: str) -> bytes:
+    """Encode a status message (PROTOCOL-HTTP2.md, "Status-Message"): printable ASCII but `%` stays."""
+    return quote(message, safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}").encode()
+
+
+async def _send_all(send: Send, *events: dict[str, Any]) -> None:
+    try:
+        for event in events:
+            await send(event)
+    except OSError:
+        # The ASGI specification's sign that the caller has gone: no status to send any more.
+        return

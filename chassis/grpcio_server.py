@@ -1,0 +1,153 @@
+"""The `grpcio` transport: the service's methods behind grpc.aio, in this process.
+
+The portable twin of `envoy_host`: same methods, same status mapping, same order of start and drain.
+Its law: what a handler raises never reaches the peer as text (grpc.aio would send it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from chassis.clock import Clock, SystemClock
+from chassis.host import ServiceHost, StopSignals, serving_line
+from chassis.listen import HostOptions, ListenAddress, remove_socket
+from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
+from chassis.service import Service, StartRefused
+
+log = logging.getLogger(__name__)
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_IDENTITY_ONLY = 1
+"""Bit 0 of the compression mask: a compressed message is UNIMPLEMENTED, as on the other transport."""
+
+
+async def serve_grpcio(
+    make_service: Callable[[], Service],
+    options: HostOptions,
+    *,
+    stop: asyncio.Event | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> int:
+    """Serve until SIGTERM, SIGINT or `stop`, then drain.
+
+    Args:
+        make_service: Builds the service; may raise StartRefused.
+        options: Where and within which bounds.
+        stop: Ends the service like SIGTERM when set.
+        on_ready: Gets the bound address once calls are served.
+
+    Returns:
+        The exit code: 0 after a drain, 1 when the start was refused.
+    """
+    signals = StopSignals(stop)
+    with signals.installed():
+        try:
+            host = ServiceHost(make_service(), options)
+            await host.start()
+        except StartRefused as refused:
+            print(refused, file=sys.stderr)
+            return 1
+        try:
+            return await _serve(host, options, signals, on_ready)
+        finally:
+            await host.stop()
+
+
+async def _serve(
+    host: ServiceHost, options: HostOptions, signals: StopSignals, on_ready: Callable[[str], None] | None
+) -> int:
+    server = _server(host.methods, options, SystemClock())
+    try:
+        bound = _bind(server, options.listen)
+    except RuntimeError:
+        print(f"{options.listen} cannot be bound: is another process listening there?", file=sys.stderr)
+        return 1
+    await server.start()
+    print(serving_line(host.name, str(bound), "grpcio", host.admin_url), file=sys.stderr, flush=True)
+    if on_ready is not None:
+        on_ready(str(bound))
+    await signals.first.wait()
+    host.begin_drain()
+    await signals.pause(options.lame_duck_seconds)
+    await _drain(server, options.drain_seconds, signals)
+    if bound.unix_path is not None:
+        remove_socket(bound.unix_path)
+    return 0
+
+
+async def _drain(server: grpc.aio.Server, seconds: float, signals: StopSignals) -> None:
+    """Refuse new calls, wait for those in flight; a second signal ends the wait."""
+    stopping = asyncio.create_task(server.stop(seconds))
+    impatient = asyncio.create_task(signals.second.wait())
+    await asyncio.wait((stopping, impatient), return_when=asyncio.FIRST_COMPLETED)
+    impatient.cancel()
+    if not stopping.done():
+        await server.stop(None)
+    await stopping
+
+
+def _server(methods: Methods, options: HostOptions, clock: Clock) -> grpc.aio.Server:
+    return grpc.aio.server(
+        handlers=[_Router(methods, options, clock)],
+        options=[
+            ("grpc.max_receive_message_length", options.max_message_bytes),
+            ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
+            # Two processes on one port would silently share its calls.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+
+
+def _bind(server: grpc.aio.Server, address: ListenAddress) -> ListenAddress:
+    if address.unix_path is not None:
+        remove_socket(address.unix_path)
+        server.add_insecure_port(str(address))
+        return address
+    return address.with_port(server.add_insecure_port(str(address)))
+
+
+class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
+    """Hands raw request bytes to the handler of a method path; unknown paths are UNIMPLEMENTED."""
+
+    def __init__(self, methods: Methods, options: HostOptions, clock: Clock) -> None:
+        self._handlers = {
+            path: grpc.unary_unary_rpc_method_handler(_bounded(handler, options, clock))
+            for path, handler in methods.items()
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Return the handler of one call, None for an unknown method."""
+        return self._handlers.get(handler_call_details.method)
+
+
+def _bounded(handler: UnaryHandler, options: HostOptions, clock: Clock) -> Callable[[bytes, Any], Any]:
+    """Return the handler under a deadline, ending each call with exactly one status."""
+
+    async def serve(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        remaining = context.time_remaining()
+        timeout = options.default_timeout_seconds if remaining is None else remaining
+        timeout = min(timeout, options.max_timeout_seconds)
+        refusal = StatusCode.INTERNAL, "internal error"
+        try:
+            async with asyncio.timeout(timeout) as scope:
+                return await handler(message, clock.monotonic() + timeout)
+        except RpcError as error:
+            refusal = error.code, error.message
+        except TimeoutError:
+            if scope.expired():
+                refusal = StatusCode.DEADLINE_EXCEEDED, "deadline exceeded"
+            else:
+                # A time-out that a handler let escape is a bug like any other.
+                log.exception("call_failed")
+        except Exception:
+            log.exception("call_failed")
+        await context.abort(_CODES[refusal[0]], refusal[1])
+        raise AssertionError("abort always raises")
+
+    return serve

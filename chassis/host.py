@@ -1,0 +1,119 @@
+"""One running service with its health, admin pages and drain state, whichever the transport.
+
+Used by `grpcio_server` in its own process and by `asgi_host` inside Envoy, so that both start, drain
+and stop in the same order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from chassis.admin import AdminServer
+from chassis.health import CHECK_METHOD, HostState, health_check
+from chassis.listen import HostOptions
+from chassis.rpc import Methods
+from chassis.service import Service, StartRefused
+
+_INSECURE_GAUGE = "tollhouse_insecure_listen"
+
+
+class ServiceHost:
+    """A service between start and stop.
+
+    Attributes:
+        methods: The service's own methods and the health check.
+        admin_url: Where the admin pages are once started; None for none.
+    """
+
+    def __init__(self, service: Service, options: HostOptions) -> None:
+        self.state = HostState(is_insecure_listen=options.is_insecure_listen)
+        self.methods: Methods = {**service.methods, CHECK_METHOD: health_check(service, self.state)}
+        self.admin_url: str | None = None
+        self._service = service
+        self._admin = AdminServer(service, self.state, options.admin) if options.admin is not None else None
+        _register_insecure_listen(service.registry, options)
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self._service.name
+
+    async def start(self) -> None:
+        """Start the service, then its admin pages; raises StartRefused."""
+        await self._service.start()
+        if self._admin is None:
+            return
+        try:
+            self.admin_url = await self._admin.start()
+        except OSError as error:
+            await self._service.stop()
+            raise StartRefused((f"the admin pages cannot be served: {error.strerror or error}",)) from error
+
+    def begin_drain(self) -> None:
+        """Show NOT_SERVING from now on; calls are still answered."""
+        self.state.is_draining = True
+
+    async def stop(self) -> None:
+        """End the admin pages, then the service."""
+        if self._admin is not None:
+            await self._admin.stop()
+        await self._service.stop()
+
+
+def serving_line(name: str, address: str, transport: str, admin_url: str | None) -> str:
+    """Return the one line that says where a service listens."""
+    admin = f", admin on {admin_url}" if admin_url else ""
+    return f"{name} serving on {address} (transport {transport}){admin}"
+
+
+class StopSignals:
+    """Asks to stop: the first ends the service in order, the second cuts that short.
+
+    Attributes:
+        first: Set by SIGTERM, SIGINT or the caller.
+        second: Set by a further signal.
+    """
+
+    def __init__(self, first: asyncio.Event | None = None) -> None:
+        self.first = first or asyncio.Event()
+        self.second = asyncio.Event()
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Listen to the signals meanwhile; only the main thread can."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+        for number in signals:
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait; return False at once when the second signal comes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.second.wait()
+        return not self.second.is_set()
+
+    def _on_signal(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
+def _register_insecure_listen(registry: CollectorRegistry, options: HostOptions) -> None:
+    if registry.get_sample_value(_INSECURE_GAUGE) is not None:
+        return  # the service counts it itself
+    gauge = Gauge(
+        _INSECURE_GAUGE,
+        "1 when the listener can be reached from other machines without TLS",
+        registry=registry,
+    )
+    gauge.set(options.is_insecure_listen)

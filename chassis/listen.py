@@ -1,0 +1,160 @@
+"""Where a service listens and within which bounds it serves: what every transport is told.
+
+Built by the command line, handed to `serve_grpcio` or `serve_envoy`; the latter passes it on to the
+embedded process as JSON. Its law: an address is understood here or refused with a text for a person.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import stat
+from dataclasses import dataclass
+from typing import Any
+
+MAX_UNIX_PATH_BYTES = 107
+"""`sun_path` of struct sockaddr_un on Linux, less its closing NUL byte."""
+
+_MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """A TCP address or the path of a Unix socket.
+
+    Attributes:
+        host: An IP address without brackets, or `localhost`; None for a Unix socket.
+        port: 0 to 65535, 0 = any free port; None for a Unix socket.
+        unix_path: Absolute path; None for TCP.
+    """
+
+    host: str | None
+    port: int | None
+    unix_path: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> ListenAddress:
+        """Read `127.0.0.1:9001`, `[::1]:9001`, `localhost:9001` or `unix:/run/x.sock`.
+
+        Raises:
+            ValueError: With a text that says what is wrong.
+        """
+        if text.startswith("unix:"):
+            return cls(None, None, _unix_path(text))
+        host, colon, port = text.rpartition(":")
+        if not colon or not host:
+            raise ValueError(f"{text!r} is no listen address: write HOST:PORT or unix:/PATH")
+        return cls(_host(host), _port(port, text), None)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it: loopback or a Unix socket."""
+        if self.host is None or self.host == "localhost":
+            return True
+        return ipaddress.ip_address(self.host).is_loopback
+
+    def with_port(self, port: int) -> ListenAddress:
+        """Return the same TCP address with another port."""
+        return ListenAddress(self.host, port, None)
+
+    def __str__(self) -> str:
+        """Return the text that `parse` reads."""
+        if self.unix_path is not None:
+            return f"unix:{self.unix_path}"
+        return f"[{self.host}]:{self.port}" if ":" in (self.host or "") else f"{self.host}:{self.port}"
+
+
+def _unix_path(text: str) -> str:
+    path = text.removeprefix("unix:")
+    if not path.startswith("/"):
+        raise ValueError(f"{text!r} is no listen address: the path of a Unix socket must be absolute")
+    if "\0" in path or len(path.encode()) > MAX_UNIX_PATH_BYTES:
+        raise ValueError(f"{text!r} is no listen address: the path must be at most {MAX_UNIX_PATH_BYTES} bytes long")
+    return path
+
+
+def _host(host: str) -> str:
+    if host == "localhost":
+        return host
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if is_bracketed else host
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        # Names other than localhost are refused: what they resolve to, and so who can reach the
+        # port, would be decided by somebody else's name server.
+        raise ValueError(f"{host!r} is no listen host: write an IP address or localhost") from None
+    if (address.version == 6) != is_bracketed:
+        raise ValueError(f"{host!r} is no listen host: write IPv6 in brackets, IPv4 without")
+    return bare
+
+
+def _port(port: str, text: str) -> int:
+    if not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
+        raise ValueError(f"{text!r} is no listen address: the port must be a number from 0 to {_MAX_PORT}")
+    return int(port)
+
+
+def remove_socket(path: str) -> None:
+    """Remove a Unix socket that a process left behind; anything else at that path stays."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """How a transport serves; the same on each.
+
+    Attributes:
+        listen: Where calls arrive.
+        admin: Where the admin pages are; None for none.
+        is_insecure_listen: `listen` is off loopback without TLS, and the operator said so.
+        max_message_bytes: Longest request message; longer ones are RESOURCE_EXHAUSTED.
+        default_timeout_seconds: Deadline of a call that brings no `grpc-timeout`.
+        max_timeout_seconds: Longest deadline; a longer `grpc-timeout` is cut to it.
+        drain_seconds: Longest wait for calls in flight at a stop.
+        lame_duck_seconds: How long NOT_SERVING is shown before the listener closes.
+    """
+
+    listen: ListenAddress
+    admin: ListenAddress | None = None
+    is_insecure_listen: bool = False
+    max_message_bytes: int = 4 * 1024 * 1024
+    default_timeout_seconds: float = 1.0
+    max_timeout_seconds: float = 10.0
+    drain_seconds: float = 10.0
+    lame_duck_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse an exposed listener nobody asked for and an admin server others can reach."""
+        if not self.listen.is_local and not self.is_insecure_listen:
+            raise ValueError(f"{self.listen} is reachable from other machines; that needs an explicit consent")
+        if self.admin is not None and not self.admin.is_local:
+            raise ValueError(f"{self.admin} is reachable from other machines; admin pages stay on loopback")
+
+    def to_json(self) -> str:
+        """Return the options as one line that `from_json` reads."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        fields["listen"] = str(self.listen)
+        fields["admin"] = None if self.admin is None else str(self.admin)
+        return json.dumps(fields)
+
+    @classmethod
+    def from_json(cls, text: str) -> HostOptions:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: If the text is not the JSON of options.
+        """
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise ValueError("host options must be a JSON object")
+        try:
+            admin = fields.pop("admin")
+            listen = ListenAddress.parse(fields.pop("listen"))
+            return cls(listen=listen, admin=None if admin is None else ListenAddress.parse(admin), **fields)
+        except (KeyError, TypeError):
+            raise ValueError("host options have missing or unknown members") from None
