@@ -6,7 +6,7 @@ Both services are this class with their own methods and parts, so start, stop an
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -29,20 +29,6 @@ class Background(Protocol):
 
     async def stop(self) -> None:
         """End, bounded in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """A background part that has nothing to start, only to close."""
-
-    close: Callable[[], Awaitable[None]]
-
-    async def start(self) -> None:
-        """Do nothing."""
-
-    async def stop(self) -> None:
-        """Close it."""
-        await self.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from chassis.ids import RandomIds
 from chassis.listen import HostOptions
 from chassis.logs import setup_logging
 from chassis.metrics import ServiceMetrics
-from chassis.policy_service import Closing, PolicyService, ServiceParts
+from chassis.policy_service import PolicyService, ServiceParts
 from chassis.record import DecisionLog
 from chassis.service import Service
 from chassis.settings import read_host_options
@@ -58,7 +58,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         NAME,
         {CHECK_METHOD: servicer.check},
         metrics.registry,
-        ServiceParts(reloader, decision_log, (keys, Closing(http.close)), keys.readiness, lambda: ()),
+        ServiceParts(reloader, decision_log, (http, keys), keys.readiness, keys.warnings),
     )
     return service
 

@@ -1,0 +1,47 @@
+"""Tables of the rate-limit service built by hand, for tests of its steps."""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from policy.merchants import MerchantEntry
+from ratelimit.model import LimitQuery
+from ratelimit.tables import Limit, Plan, Tables
+
+
+def limit(quota: str, value: int, **changes: Any) -> Limit:
+    """Return an enforced daily count unless `changes` say otherwise."""
+    fields: dict[str, Any] = {
+        "metric": "count",
+        "interval": "daily",
+        "currency": None,
+        "is_shadow": False,
+        "denies_without_store": True,
+    }
+    return Limit(quota=quota, value=value, **{**fields, **changes})
+
+
+def tables(*limits: Limit, moves_money: bool = True, covered: frozenset[str] = frozenset({"EUR"})) -> Tables:
+    """Return tables of one merchant `m_1` in Berlin with one operation `create_payment`."""
+    entry = MerchantEntry("m_1", is_active=True, tier="standard", zone=ZoneInfo("Europe/Berlin"), mcc=None, country=None)
+    plan = Plan(
+        moves_money=moves_money,
+        single=tuple(each for each in limits if each.interval == "per_transaction"),
+        counted=tuple(each for each in limits if each.interval != "per_transaction"),
+        covered_currencies=covered,
+    )
+    return Tables("r" * 16, {"m_1": entry}, frozenset({"create_payment"}), {"m_1": {"create_payment": plan}})
+
+
+def limit_query(**changes: Any) -> LimitQuery:
+    """Return the hand-off of a payment of 1000 EUR cents."""
+    fields: dict[str, Any] = {
+        "merchant_id": "m_1",
+        "operation": "create_payment",
+        "currency": "EUR",
+        "amount_minor": 1000,
+        "decision_id": "d" * 32,
+        "policy_revision": "a" * 16,
+    }
+    return LimitQuery(**{**fields, **changes})
