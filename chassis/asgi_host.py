@@ -19,7 +19,7 @@ from collections.abc import Callable
 from chassis.asgi_grpc import GrpcAdapter, Receive, Scope, Send
 from chassis.clock import Clock, SystemClock
 from chassis.control import ControlSocket, Drain, Refused, Started
-from chassis.host import ServiceHost
+from chassis.host import ServiceHost, start_host
 from chassis.listen import HostOptions
 from chassis.service import Service, StartRefused
 from chassis.settings import Supervision, read_supervision
@@ -69,16 +69,11 @@ class AsgiHost:
     async def _start(self) -> tuple[str, ...]:
         """Start the service; return why it was refused, empty when it runs."""
         try:
-            service, options = self._make()
-            host = ServiceHost(service, options)
-            await host.start()
+            host = await start_host(self._make)
         except StartRefused as refused:
             return refused.problems or ("the service refused to start",)
-        except Exception:
-            log.exception("start_failed")
-            return ("the service failed to start; the log says why",)
         self._host = host
-        self._adapter = GrpcAdapter(host.methods, options, self._clock)
+        self._adapter = GrpcAdapter(host.methods, host.options, self._clock)
         return ()
 
     async def _stop(self, control: ControlSocket | None) -> None:

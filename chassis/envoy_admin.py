@@ -9,8 +9,10 @@ from typing import Any
 import aiohttp
 import orjson
 
-from chassis.envoy_bootstrap import LISTENER_NAME, STAT_PREFIX
 from chassis.listen import ListenAddress
+
+STAT_PREFIX = "calls"
+LISTENER_NAME = "calls"
 
 _REQUEST_SECONDS = 2.0
 _ACTIVE = ("downstream_cx_active", "downstream_rq_active")

@@ -38,13 +38,8 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 from envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.v3 import DownstreamConnectionsConfig
 from envoy_data_plane.google.protobuf import Any, StringValue
 
-from chassis.listen import HostOptions, ListenAddress
-
-STAT_PREFIX = "calls"
-LISTENER_NAME = "calls"
-
-_UNIX_SOCKET_MODE = 0o660
-"""The socket's group is how an operator lets another user's Envoy in."""
+from chassis.envoy_admin import LISTENER_NAME, STAT_PREFIX
+from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +170,7 @@ def _module_path() -> str:
 
 def _address(listen: ListenAddress) -> Address:
     if listen.unix_path is not None:
-        return Address(pipe=Pipe(path=listen.unix_path, mode=_UNIX_SOCKET_MODE))
+        return Address(pipe=Pipe(path=listen.unix_path, mode=UNIX_SOCKET_MODE))
     # Envoy binds addresses only, it resolves no names here.
     host = "127.0.0.1" if listen.host == "localhost" else listen.host
     return Address(socket_address=SocketAddress(address=host or "", port_value=listen.port))

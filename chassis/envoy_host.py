@@ -27,7 +27,6 @@ import find_libpython
 
 from chassis.control import ControlSocket, Drain, Refused, Started
 from chassis.envoy_admin import EnvoyAdmin, EnvoyAwayError
-from chassis.envoy_bootstrap import build_bootstrap
 from chassis.host import StopSignals, serving_line
 from chassis.listen import HostOptions, remove_socket
 from chassis.settings import OPTIONS_VARIABLE, Supervision
@@ -107,7 +106,7 @@ async def _started(app: str, options: HostOptions, environment: Mapping[str, str
         with theirs:
             admin_socket = runtime_dir / "admin.sock"
             bootstrap = runtime_dir / "bootstrap.pb"
-            bootstrap.write_bytes(bytes(build_bootstrap(app, options, admin_socket)))
+            bootstrap.write_bytes(_bootstrap(app, options, admin_socket))
             supervision = Supervision(theirs.fileno(), runtime_dir)
             process = await _spawn(bootstrap, {**environment, **_embedded_environment(options, supervision)}, theirs)
         control = await ControlSocket.open(ours)
@@ -123,6 +122,14 @@ async def _started(app: str, options: HostOptions, environment: Mapping[str, str
         if options.listen.unix_path is not None:
             remove_socket(options.listen.unix_path)
         shutil.rmtree(runtime_dir, ignore_errors=True)
+
+
+def _bootstrap(app: str, options: HostOptions, admin_socket: Path) -> bytes:
+    # Imported when it is needed: envoy-data-plane takes a third of a second to load, and who only
+    # asks whether this transport can run, or serves on the other one, has no use for it.
+    from chassis.envoy_bootstrap import build_bootstrap
+
+    return bytes(build_bootstrap(app, options, admin_socket))
 
 
 async def _spawn(bootstrap: Path, environment: Mapping[str, str], control: socket.socket) -> asyncio.subprocess.Process:

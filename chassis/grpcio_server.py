@@ -2,12 +2,17 @@
 
 The portable twin of `envoy_host`: same methods, same status mapping, same order of start and drain.
 Its law: what a handler raises never reaches the peer as text (grpc.aio would send it).
+
+Less strict than its twin where gRPC's C core decides: it looks at no content type, ignores what follows
+the first message, and hands on a frame that it cannot read as an empty message. A service must
+therefore refuse an empty message, and does so by judging it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +20,15 @@ from typing import Any
 import grpc
 
 from chassis.clock import Clock, SystemClock
-from chassis.host import ServiceHost, StopSignals, serving_line
-from chassis.listen import HostOptions, ListenAddress, remove_socket
+from chassis.host import ServiceHost, StopSignals, serving_line, start_host
+from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress, remove_socket
 from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
 from chassis.service import Service, StartRefused
 
 log = logging.getLogger(__name__)
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_MAX_CONCURRENT_STREAMS = 1024
 _IDENTITY_ONLY = 1
 """Bit 0 of the compression mask: a compressed message is UNIMPLEMENTED, as on the other transport."""
 
@@ -48,8 +54,7 @@ async def serve_grpcio(
     signals = StopSignals(stop)
     with signals.installed():
         try:
-            host = ServiceHost(make_service(), options)
-            await host.start()
+            host = await start_host(lambda: (make_service(), options))
         except StartRefused as refused:
             print(refused, file=sys.stderr)
             return 1
@@ -69,6 +74,8 @@ async def _serve(
         print(f"{options.listen} cannot be bound: is another process listening there?", file=sys.stderr)
         return 1
     await server.start()
+    if bound.unix_path is not None:
+        os.chmod(bound.unix_path, UNIX_SOCKET_MODE)
     print(serving_line(host.name, str(bound), "grpcio", host.admin_url), file=sys.stderr, flush=True)
     if on_ready is not None:
         on_ready(str(bound))
@@ -96,6 +103,7 @@ def _server(methods: Methods, options: HostOptions, clock: Clock) -> grpc.aio.Se
     return grpc.aio.server(
         handlers=[_Router(methods, options, clock)],
         options=[
+            ("grpc.max_concurrent_streams", _MAX_CONCURRENT_STREAMS),
             ("grpc.max_receive_message_length", options.max_message_bytes),
             ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
             # Two processes on one port would silently share its calls.

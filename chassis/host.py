@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -19,6 +20,8 @@ from chassis.health import CHECK_METHOD, HostState, health_check
 from chassis.listen import HostOptions
 from chassis.rpc import Methods
 from chassis.service import Service, StartRefused
+
+log = logging.getLogger(__name__)
 
 _INSECURE_GAUGE = "tollhouse_insecure_listen"
 
@@ -29,12 +32,14 @@ class ServiceHost:
     Attributes:
         methods: The service's own methods and the health check.
         admin_url: Where the admin pages are once started; None for none.
+        options: How it is served.
     """
 
     def __init__(self, service: Service, options: HostOptions) -> None:
         self.state = HostState(is_insecure_listen=options.is_insecure_listen)
         self.methods: Methods = {**service.methods, CHECK_METHOD: health_check(service, self.state)}
         self.admin_url: str | None = None
+        self.options = options
         self._service = service
         self._admin = AdminServer(service, self.state, options.admin) if options.admin is not None else None
         _register_insecure_listen(service.registry, options)
@@ -64,6 +69,23 @@ class ServiceHost:
         if self._admin is not None:
             await self._admin.stop()
         await self._service.stop()
+
+
+async def start_host(make: Callable[[], tuple[Service, HostOptions]]) -> ServiceHost:
+    """Build and start a service; whatever goes wrong, the reason is a text for a person.
+
+    Raises:
+        StartRefused: The service refused, or failed in a way that only the log may tell.
+    """
+    try:
+        host = ServiceHost(*make())
+        await host.start()
+    except StartRefused:
+        raise
+    except Exception as error:
+        log.exception("start_failed")
+        raise StartRefused(("the service failed to start; the log says why",)) from error
+    return host
 
 
 def serving_line(name: str, address: str, transport: str, admin_url: str | None) -> str:

@@ -17,6 +17,9 @@ from typing import Any
 MAX_UNIX_PATH_BYTES = 107
 """`sun_path` of struct sockaddr_un on Linux, less its closing NUL byte."""
 
+UNIX_SOCKET_MODE = 0o660
+"""A service socket's group is how an operator lets another user's Envoy in."""
+
 _MAX_PORT = 65535
 
 

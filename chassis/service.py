@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
@@ -47,11 +47,18 @@ class Service(Protocol):
         """Describe the active policy revision, since when it serves, and the last reload error."""
 
 
-@dataclass(frozen=True, slots=True)
 class StartRefused(Exception):  # noqa: N818 - the word operators read
-    """The service must not start; every line of `problems` is for a person."""
+    """The service must not start.
 
-    problems: tuple[str, ...] = field(default_factory=tuple)
+    No frozen dataclass: what raises an exception again, such as a context manager, writes to it.
+
+    Attributes:
+        problems: Why, each a line for a person.
+    """
+
+    def __init__(self, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(problems)
+        self.problems = problems
 
     def __str__(self) -> str:
         """Return one problem a line."""
