@@ -110,8 +110,9 @@ class StoreChannel:
             await asyncio.wait((self._reader,))
         finally:
             self._end(Unavailability.STOPPED)
-            await asyncio.wait((self._reader,))
+            # Closed before anything is waited for: a second cancellation may end the waiting.
             await self._close()
+            await asyncio.wait((self._reader,))
         if not self._reader.cancelled() and (error := self._reader.exception()) is not None:
             log.error("store_reader_failed: %s", type(error).__name__)
         return self._ended or Unavailability.STOPPED
