@@ -3,14 +3,18 @@
 The portable twin of `envoy_host`: same methods, same status mapping, same order of start and drain.
 Its law: what a handler raises never reaches the peer as text (grpc.aio would send it).
 
-Less strict than its twin where gRPC's C core decides: it looks at no content type, ignores what follows
-the first message, and hands on a frame that it cannot read as an empty message. A service must
-therefore refuse an empty message, and does so by judging it.
+Less strict than its twin where gRPC's C core decides:
+
+* It looks at no content type, ignores what follows the first message, and hands on a frame that it
+  cannot read as an empty message. A service must refuse an empty message, and does so by judging it.
+* It cannot tell callers to leave and serve them meanwhile: calls that cross its GOAWAY end CANCELLED or
+  UNAVAILABLE. So the drain first waits until calls cease, which callers that ask the health check see to.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -20,6 +24,7 @@ from typing import Any
 import grpc
 
 from chassis.clock import Clock, SystemClock
+from chassis.health import CHECK_METHOD
 from chassis.host import ServiceHost, StopSignals, serving_line, start_host
 from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress, remove_socket
 from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
@@ -28,6 +33,9 @@ from chassis.service import Service, StartRefused
 log = logging.getLogger(__name__)
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_POLL_SECONDS = 0.05
+_QUIET_POLLS = 6
+"""Polls in a row without a call after which callers have left."""
 _MAX_CONCURRENT_STREAMS = 1024
 _IDENTITY_ONLY = 1
 """Bit 0 of the compression mask: a compressed message is UNIMPLEMENTED, as on the other transport."""
@@ -64,10 +72,40 @@ async def serve_grpcio(
             await host.stop()
 
 
+class _Traffic:
+    """Counts the service's own calls; health checks go on while a caller stays away.
+
+    Attributes:
+        started: Calls so far.
+        in_flight: Calls not yet answered.
+    """
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.in_flight = 0
+
+    def counted(self, handler: UnaryHandler) -> UnaryHandler:
+        """Return the handler, counted."""
+
+        async def serve(message: bytes, deadline: float) -> bytes:
+            self.started += 1
+            self.in_flight += 1
+            try:
+                return await handler(message, deadline)
+            finally:
+                self.in_flight -= 1
+
+        return serve
+
+
 async def _serve(
     host: ServiceHost, options: HostOptions, signals: StopSignals, on_ready: Callable[[str], None] | None
 ) -> int:
-    server = _server(host.methods, options, SystemClock())
+    traffic = _Traffic()
+    methods = {
+        path: handler if path == CHECK_METHOD else traffic.counted(handler) for path, handler in host.methods.items()
+    }
+    server = _server(methods, options, SystemClock())
     try:
         bound = _bind(server, options.listen)
     except RuntimeError:
@@ -82,21 +120,33 @@ async def _serve(
     await signals.first.wait()
     host.begin_drain()
     await signals.pause(options.lame_duck_seconds)
-    await _drain(server, options.drain_seconds, signals)
+    await _drain(server, traffic, options.drain_seconds, signals)
     if bound.unix_path is not None:
         remove_socket(bound.unix_path)
     return 0
 
 
-async def _drain(server: grpc.aio.Server, seconds: float, signals: StopSignals) -> None:
-    """Refuse new calls, wait for those in flight; a second signal ends the wait."""
-    stopping = asyncio.create_task(server.stop(seconds))
+async def _drain(server: grpc.aio.Server, traffic: _Traffic, seconds: float, signals: StopSignals) -> None:
+    """Wait until calls cease, refuse new ones, wait for those in flight; a second signal ends the waiting."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(end):
+            await _until_calls_cease(traffic, signals)
+    stopping = asyncio.create_task(server.stop(max(end - loop.time(), 0.0)))
     impatient = asyncio.create_task(signals.second.wait())
     await asyncio.wait((stopping, impatient), return_when=asyncio.FIRST_COMPLETED)
     impatient.cancel()
     if not stopping.done():
         await server.stop(None)
     await stopping
+
+
+async def _until_calls_cease(traffic: _Traffic, signals: StopSignals) -> None:
+    quiet_polls, before = 0, traffic.started
+    while quiet_polls < _QUIET_POLLS and await signals.pause(_POLL_SECONDS):
+        is_quiet = traffic.in_flight == 0 and traffic.started == before
+        quiet_polls, before = quiet_polls + 1 if is_quiet else 0, traffic.started
 
 
 def _server(methods: Methods, options: HostOptions, clock: Clock) -> grpc.aio.Server:

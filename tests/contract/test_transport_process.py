@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
 import stat
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,9 @@ import pytest
 from helpers.echo_service import CRASH, PACKAGE, REFUSE, SECRET
 from helpers.transport_rig import OPTIONS, TRANSPORTS, EchoProcess, can_run, exposed, is_alive, readyz, until
 
+from chassis.health import CHECK_METHOD
 from chassis.listen import ListenAddress
+from protos.health_pb2 import HealthCheckResponse
 
 needs_envoy = pytest.mark.skipif(not can_run("envoy"), reason="no shared libpython")
 
@@ -103,34 +108,67 @@ async def test_drain_answers_the_call_in_flight_and_shows_not_serving_meanwhile(
         assert await gone(server) == 0
 
 
-async def test_drain_of_one_of_two_servers_fails_no_call(transport: str):
+async def flow(channels: Callable[[], grpc.aio.Channel], leaving: EchoProcess) -> list[str]:
+    """Keep 16 calls in flight while one server drains and ends; return the failures."""
+    is_over = asyncio.Event()
+    failures: list[str] = []
+    answered = 0
+
+    async def caller() -> None:
+        nonlocal answered
+        while not is_over.is_set():
+            try:
+                await unary(channels(), "Sleep")(b"0.01", timeout=5)
+                answered += 1
+            except grpc.aio.AioRpcError as error:
+                failures.append(f"{error.code()} {error.details()}")
+
+    callers = [asyncio.create_task(caller()) for _ in range(16)]
+    await asyncio.to_thread(until, lambda: answered > 200, "calls")
+    leaving.terminate()
+    assert await gone(leaving) == 0
+    after = answered + 200
+    await asyncio.to_thread(until, lambda: answered > after, "calls on the other server")
+    is_over.set()
+    await asyncio.gather(*callers)
+    return failures
+
+
+async def test_drain_fails_no_call_of_callers_that_ask_the_health_check(transport: str):
     with EchoProcess(transport) as leaving, EchoProcess(transport) as staying:
-        leaving.serving(), staying.serving()
-        target = f"ipv4:{leaving.address},{staying.address}"
+        async with AsyncExitStack() as stack:
+            channels = [
+                await stack.enter_async_context(grpc.aio.insecure_channel(server.serving().address))
+                for server in (leaving, staying)
+            ]
+            healthy = dict.fromkeys(channels, True)
+
+            async def ask(channel: grpc.aio.Channel) -> None:
+                while healthy[channel]:
+                    reply = await channel.unary_unary(CHECK_METHOD)(b"", timeout=5)
+                    healthy[channel] = HealthCheckResponse.FromString(reply).status == HealthCheckResponse.SERVING
+                    await asyncio.sleep(0.05)
+
+            checks = [asyncio.create_task(ask(channel)) for channel in channels]
+            turns = itertools.count()
+
+            def choose() -> grpc.aio.Channel:
+                usable = [channel for channel in channels if healthy[channel]]
+                return usable[next(turns) % len(usable)]
+
+            assert await flow(choose, leaving) == []
+            for check in checks:
+                check.cancel()
+            await asyncio.gather(*checks, return_exceptions=True)
+
+
+@needs_envoy
+async def test_drain_fails_no_call_of_callers_that_only_follow_goaway():
+    with EchoProcess("envoy") as leaving, EchoProcess("envoy") as staying:
+        target = f"ipv4:{leaving.serving().address},{staying.serving().address}"
         options = [("grpc.lb_policy_name", "round_robin"), ("grpc.enable_retries", 0)]
-        is_over = asyncio.Event()
-        failures: list[str] = []
-        answered = 0
-
-        async def caller(channel: grpc.aio.Channel) -> None:
-            nonlocal answered
-            while not is_over.is_set():
-                try:
-                    await unary(channel, "Sleep")(b"0.01", timeout=5)
-                    answered += 1
-                except grpc.aio.AioRpcError as error:
-                    failures.append(f"{error.code()} {error.details()}")
-
         async with grpc.aio.insecure_channel(target, options=options) as channel:
-            callers = [asyncio.create_task(caller(channel)) for _ in range(16)]
-            await asyncio.to_thread(until, lambda: answered > 200, "calls")
-            leaving.terminate()
-            assert await gone(leaving) == 0
-            after = answered + 200
-            await asyncio.to_thread(until, lambda: answered > after, "calls on the other server")
-            is_over.set()
-            await asyncio.gather(*callers)
-        assert failures == []
+            assert await flow(lambda: channel, leaving) == []
 
 
 async def test_second_signal_ends_the_drain_at_once(transport: str):

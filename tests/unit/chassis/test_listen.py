@@ -33,18 +33,10 @@ def test_address_reads_back_and_knows_who_reaches_it(text: str, is_local: bool):
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        ":",
-        "9001",
-        ":9001",
-        "127.0.0.1",
-        "127.0.0.1:",
-        "127.0.0.1:65536",
-        "127.0.0.1:-1",
-        "127.0.0.1:\u0661",
-        "::1:1",
-    ]
-    + ["[127.0.0.1]:1", "example.org:1", "unix:", "unix:x.sock", "unix:@x", "unix:/" + "x" * 200, "unix:/a\0b"],
+        *("", ":", "9001", ":9001", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:\u0661"),
+        *("::1:1", "[127.0.0.1]:1", "example.org:1"),
+        *("unix:", "unix:x.sock", "unix:@x", "unix:/" + "x" * 200, "unix:/a\0b"),
+    ],
 )
 def test_anything_else_is_refused_with_a_text(text: str):
     with pytest.raises(ValueError, match="is no listen"):
