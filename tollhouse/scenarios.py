@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from types import MappingProxyType
 from typing import Any, Final
 
-_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _REALM: Final = 'Bearer realm="tollhouse"'
 
 
@@ -42,7 +40,7 @@ class Call:
     scope: str | None = None
     method: str = "POST"
     path: str = "/v1/payments"
-    headers: Mapping[str, str] = _NO_HEADERS
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class Scenario:
     call: Call
     expected: Expected
     kind: Kind = Kind.ONE
-    before: tuple[Call, ...] = field(default=())
+    before: tuple[Call, ...] = ()
     part: str = ""
 
 
@@ -101,11 +99,6 @@ _TOO_SOON: Final = 429
 _SANCTIONED_COUNTRY: Final = "KP"
 
 
-def _with(call: Call, **changes: Any) -> Call:
-    values = {name: getattr(call, name) for name in Call.__slots__}
-    return Call(**{**values, **changes})
-
-
 def _refused(status: int, reason: str, **more: Any) -> Expected:
     return Expected(status, "ext_authz_denied", reason, **more)
 
@@ -121,7 +114,7 @@ def _bad_token(description: str) -> str:
 _TOKENS: Final = (
     Scenario(
         "no token",
-        _with(APPROVED, oauth_client=None),
+        replace(APPROVED, oauth_client=None),
         _refused(401, "access_token_missing", challenge=_REALM),
     ),
     Scenario(
@@ -138,7 +131,7 @@ _TOKENS: Final = (
     ),
     Scenario(
         "a token without the scope",
-        _with(APPROVED, scope="payments:read"),
+        replace(APPROVED, scope="payments:read"),
         _refused(
             403,
             "insufficient_scope",
@@ -197,7 +190,7 @@ _PAYMENTS: Final = (
 _PATHS: Final = (
     Scenario(
         "the client sends x-tollhouse-* headers itself",
-        _with(
+        replace(
             APPROVED,
             headers={"x-tollhouse-merchant-id": "m_single", "X-Tollhouse-Review": "false", "x-tollhouse-": "1"},
         ),
@@ -210,7 +203,7 @@ _PATHS: Final = (
     ),
     Scenario(
         "%2F in the path",
-        _with(APPROVED, path="/v1%2Fpayments"),
+        replace(APPROVED, path="/v1%2Fpayments"),
         Expected(400, "path_normalization_failed", "gateway_request_malformed"),
     ),
     Scenario(
