@@ -27,7 +27,7 @@ CLOCK = SystemClock()
 CALLERS = 64
 SPAN = 10**6
 QUICK = StoreSettings(
-    connect_timeout_seconds=0.5, reply_timeout_seconds=0.3, first_backoff_seconds=0.01, max_backoff_seconds=0.05
+    connect_timeout_seconds=0.5, reply_timeout_seconds=0.4, first_backoff_seconds=0.01, max_backoff_seconds=0.05
 )
 PATIENT = StoreSettings(reply_timeout_seconds=60.0)
 
@@ -42,7 +42,7 @@ async def linked(url: str, settings: StoreSettings = QUICK) -> AsyncIterator[Sto
         await link.stop()
 
 
-async def read(link: StoreLink, caller: int, *, seconds: float = 0.5) -> int | Unavailability:
+async def read(link: StoreLink, caller: int, *, seconds: float = 5.0) -> int | Unavailability:
     """Charge the caller's own counter once, by a call of its own; return its count."""
     keys, arguments = pack_hits([[Charge(f"caller:{caller}", (caller + 1) * SPAN, 1, 3600)]])
     try:
@@ -76,7 +76,7 @@ class Load:
 
     async def run(self, caller: int) -> None:
         while True:
-            used = await read(self.link, caller)
+            used = await read(self.link, caller, seconds=0.5)
             if isinstance(used, Unavailability):
                 self.refused[caller] += 1
                 await asyncio.sleep(0.01)
