@@ -56,7 +56,9 @@ class EmbeddedStore:
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
     async def start(self) -> str:
-        """Start the server, wait until it answers, and return its URL.
+        """Start the server, wait until it answers, and return its URL; a running one is left alone.
+
+        After a signal sent from outside, `stop` first: the end of a process is noticed a little late.
 
         Raises:
             EmbeddedStoreFailed: No server program, or it ended or stayed silent at start.

@@ -136,6 +136,7 @@ async def test_store_paused_under_load_confuses_nobody(store):
 async def test_store_killed_under_load_confuses_nobody(store):
     async def start_again() -> None:
         # Empty after its restart: a caller may count from nothing before the ranges are there again.
+        await store.stop()
         await store.start()
         await seed(store.url)
 
