@@ -23,12 +23,15 @@ from flask import Flask, jsonify
 from joserfc.jwk import ECKey
 from waitress.server import create_server
 
+from chassis.clock import Clock, SystemClock
+
 DEFAULT_PORT: Final = 18080
 CLIENT_SECRET: Final = "development-only"  # noqa: S105 - worthless by design, see the module's text
 AUDIENCE: Final = "https://payments.tollhouse.test"
 OTHER_AUDIENCE: Final = "https://reports.tollhouse.test"
 SCOPES: Final = ("payments:write", "payments:read")
 _ALGORITHM: Final = "ES256"
+_LIFETIME_SECONDS: Final = 300
 _AUTH_METHODS: Final = ["client_secret_basic", "client_secret_post"]
 _WARNING: Final = "DEVELOPMENT ONLY: this issuer gives a token to everyone; never trust it outside this machine."
 
@@ -41,13 +44,13 @@ class DevelopmentClient(ClientMixin):  # type: ignore[misc]  # Authlib has no ty
         client_id: Its id, which is also the `sub` of its tokens.
         merchant_id: Claim of every token.
         audience: `aud` of every token.
-        lifetime_seconds: From issue to expiry; negative for tokens that are expired when they come.
+        issued_seconds_ago: Ages its tokens, so that they can be expired when they come.
     """
 
     client_id: str
     merchant_id: str
     audience: str = AUDIENCE
-    lifetime_seconds: int = 300
+    issued_seconds_ago: int = 0
 
     def get_client_id(self) -> str:
         """Return the client's id."""
@@ -75,7 +78,7 @@ def _clients() -> Mapping[str, DevelopmentClient]:
     """Return one client for each sample merchant, and two whose tokens must be refused."""
     merchants = ("m_active", "m_rate", "m_daily", "m_single", "m_suspended", "m_ghost")
     clients = [DevelopmentClient(merchant, merchant) for merchant in merchants]
-    clients.append(DevelopmentClient("m_active-expired", "m_active", lifetime_seconds=-3600))
+    clients.append(DevelopmentClient("m_active-expired", "m_active", issued_seconds_ago=3600))
     clients.append(DevelopmentClient("m_active-other-audience", "m_active", audience=OTHER_AUDIENCE))
     return {client.client_id: client for client in clients}
 
@@ -89,13 +92,10 @@ class _Grant(ClientCredentialsGrant):  # type: ignore[misc]  # Authlib has no ty
 class _TokenGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]  # Authlib has no types
     """Write access tokens as RFC 9068 says."""
 
-    def __init__(self, issuer: str, key: ECKey) -> None:
-        super().__init__(issuer, alg=_ALGORITHM, expires_generator=self._lifetime)
+    def __init__(self, issuer: str, key: ECKey, clock: Clock) -> None:
+        super().__init__(issuer, alg=_ALGORITHM, expires_generator=lambda _client, _grant_type: _LIFETIME_SECONDS)
         self._key = key
-
-    @staticmethod
-    def _lifetime(client: DevelopmentClient, _grant_type: str) -> int:
-        return client.lifetime_seconds
+        self._clock = clock
 
     def get_jwks(self) -> ECKey:
         """Return the key that signs."""
@@ -105,22 +105,24 @@ class _TokenGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]  # Authlib
         """Return the client's audience."""
         return client.audience
 
-    def get_extra_claims(self, client: DevelopmentClient, *_: object) -> dict[str, str]:
-        """Return the claim that binds a token to its merchant."""
-        return {"merchant_id": client.merchant_id}
+    def get_extra_claims(self, client: DevelopmentClient, *_: object) -> dict[str, str | int]:
+        """Return the claim that binds a token to its merchant, and when it was issued."""
+        issued_at = int(self._clock.wall()) - client.issued_seconds_ago
+        return {"merchant_id": client.merchant_id, "iat": issued_at, "exp": issued_at + _LIFETIME_SECONDS}
 
 
-def make_issuer(issuer: str) -> Flask:
+def make_issuer(issuer: str, clock: Clock) -> Flask:
     """Build the application with a fresh key.
 
     Args:
         issuer: Its own URL without a trailing slash; `iss` of every token.
+        clock: Dates the tokens.
     """
     app = Flask(__name__)
     key = ECKey.generate_key("P-256", parameters={"use": "sig", "alg": _ALGORITHM}, auto_kid=True)
     clients = _clients()
     server = AuthorizationServer(app, query_client=clients.get, save_token=lambda _token, _request: None)
-    server.register_token_generator("default", _TokenGenerator(issuer, key))
+    server.register_token_generator("default", _TokenGenerator(issuer, key, clock))
     server.register_grant(_Grant)
 
     documents = {
@@ -154,7 +156,7 @@ def main(port: int) -> None:
     """Serve on loopback until the process is ended."""
     logging.basicConfig(level=logging.WARNING)
     issuer = f"http://127.0.0.1:{port}"
-    server = create_server(make_issuer(issuer), host="127.0.0.1", port=port, threads=4, ident=None)
+    server = create_server(make_issuer(issuer, SystemClock()), host="127.0.0.1", port=port, threads=4, ident=None)
     print(f"{_WARNING}\ntoken issuer serving on {issuer}", file=sys.stderr, flush=True)
     server.run()
 

@@ -10,13 +10,13 @@ import http.client
 import json
 import re
 import threading
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from chassis.clock import SystemClock
 from tollhouse.probe import LOOPBACK, get_json, wait_until
 from tollhouse.scenarios import Call, Kind, Scenario
 from tollhouse.token import fetch_token
@@ -26,6 +26,7 @@ _LOGGED_WITHIN_SECONDS: Final = 5.0
 _BACK_WITHIN_SECONDS: Final = 20.0
 _BURST_CALLS: Final = 8
 _FLOOD_CALLS: Final = 2000
+_CLOCK: Final = SystemClock()
 _FLOODING_ADDRESS: Final = "127.0.0.2"
 _BAD_TOKEN: Final = "bm90IGEgdG9rZW4"  # noqa: S105 - the point is that it is none
 
@@ -223,7 +224,7 @@ def _exchange(
     headers = {"content-type": "application/json", **call.headers}
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
-    started = time.perf_counter()
+    started = _CLOCK.monotonic()
     try:
         if used.sock is None:
             used.connect()
@@ -236,7 +237,7 @@ def _exchange(
     finally:
         if connection is None:
             used.close()
-    latency_ms = (time.perf_counter() - started) * 1000
+    latency_ms = (_CLOCK.monotonic() - started) * 1000
     received = {name.lower(): value for name, value in response.getheaders()}
     request_id = received.get("x-request-id")
     log_key = ("request_id", request_id) if request_id else ("peer", f"{peer[0]}:{peer[1]}")
