@@ -37,6 +37,8 @@ def run_up(*, once: bool, port: int, policies: Path, transport: str | None) -> i
     try:
         stack = Stack(_RUN_DIRECTORY / str(port), choose_ports(port), policies, transport)
         return asyncio.run(_run(stack, console, once=once))
+    except KeyboardInterrupt:  # before the handlers were in place, so nothing was started
+        return 130
     except UpFailed as error:
         console.print(f"tollhouse up: {error}", style="bold red", markup=False)
         return 1
