@@ -63,7 +63,7 @@ class RuleSet:
         groups: defaultdict[frozenset[str], list[_CompiledRule]] = defaultdict(list)
         for rule in rules:
             program = cel.compile(rule.when)
-            groups[program.attributes].append(_CompiledRule(rule, program))
+            groups[frozenset(program.attributes)].append(_CompiledRule(rule, program))
         return cls(
             tuple(
                 _Group(tuple(cel.compile_any([each.rule.when for each in group])), tuple(group))
