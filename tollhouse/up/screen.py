@@ -10,26 +10,34 @@ from rich.table import Table
 from tollhouse.probe import LOOPBACK
 from tollhouse.samples import Outcome
 from tollhouse.scenarios import APPROVED
+from tollhouse.up.ports import DEFAULTS
 from tollhouse.up.stack import Stack
 
 
 def show_stack(console: Console, stack: Stack, token: str) -> None:
     """Say where each part listens, and how to send a payment."""
     ports = stack.ports
+    is_usual_issuer = ports.issuer == DEFAULTS.issuer
     rows = (
-        ("Envoy, the gate", ports.envoy, f"http://{LOOPBACK}:{ports.envoy_admin}/stats", "envoy.log"),
-        ("extauthz", ports.extauthz, f"http://{LOOPBACK}:{ports.extauthz_admin}/", "extauthz.log"),
-        ("ratelimit", ports.ratelimit, f"http://{LOOPBACK}:{ports.ratelimit_admin}/", "ratelimit.log"),
-        ("token issuer (development)", ports.issuer, f"{stack.issuer_url}/", "issuer.log"),
-        ("sample upstream", ports.upstream, f"http://{LOOPBACK}:{ports.upstream_stats}/_stats", "upstream.log"),
+        ("Envoy, the gate", ports.envoy, f"http://{LOOPBACK}:{ports.envoy_admin}/stats"),
+        ("extauthz", ports.extauthz, f"http://{LOOPBACK}:{ports.extauthz_admin}/"),
+        ("ratelimit", ports.ratelimit, f"http://{LOOPBACK}:{ports.ratelimit_admin}/"),
+        ("development issuer", ports.issuer, f"{stack.issuer_url}/"),
+        ("sample upstream", ports.upstream, f"http://{LOOPBACK}:{ports.upstream_stats}/_stats"),
     )
-    table = Table("part", "listens on", "admin page", "log")
-    for name, port, link, log in rows:
-        table.add_row(name, f"{LOOPBACK}:{port}", link, str(stack.directory / log))
+    table = Table("part", "listens on", "admin page", box=None, pad_edge=False)
+    for name, port, link in rows:
+        table.add_row(name, f"{LOOPBACK}:{port}", link)
+    console.print()
     console.print(table)
+    console.print()
+    console.print(f"logs:       {stack.directory}/", markup=False, soft_wrap=True)
     console.print(f"policy set: {stack.policies} (an edit takes effect within seconds)", markup=False, soft_wrap=True)
     console.print(f"access log: {stack.access_log}", markup=False, soft_wrap=True)
-    console.print("\nA payment; the token lasts five minutes, `tollhouse token` prints another:\n")
+    another = ".venv/bin/tollhouse token" + ("" if is_usual_issuer else f" --issuer {stack.issuer_url}")
+    console.print(
+        f"\nA payment; its token lasts five minutes, `{another}` prints another:\n", markup=False, soft_wrap=True
+    )
     # soft_wrap: a line break inside a token would spoil the paste.
     console.print(
         f"curl -i http://{LOOPBACK}:{ports.envoy}{APPROVED.path} -H 'content-type: application/json' "
