@@ -76,7 +76,7 @@ class DevelopmentClient(ClientMixin):  # type: ignore[misc]  # Authlib has no ty
 
 def _clients() -> Mapping[str, DevelopmentClient]:
     """Return one client for each sample merchant, and two whose tokens must be refused."""
-    merchants = ("m_active", "m_rate", "m_daily", "m_single", "m_suspended", "m_ghost")
+    merchants = ("m_active", "m_small", "m_rate", "m_daily", "m_single", "m_suspended", "m_ghost")
     clients = [DevelopmentClient(merchant, merchant) for merchant in merchants]
     clients.append(DevelopmentClient("m_active-expired", "m_active", issued_seconds_ago=3600))
     clients.append(DevelopmentClient("m_active-other-audience", "m_active", audience=OTHER_AUDIENCE))

@@ -163,7 +163,7 @@ _PAYMENTS: Final = (
     Scenario(
         "the merchant's daily amount exceeded",
         payment("m_daily", 6000),
-        _over_limit(_TOO_SOON, "quota_exceeded", has_retry_after=True, quota="daily_amount_eur"),
+        _over_limit(_TOO_SOON, "quota_exceeded", has_retry_after=True, quota="amount_per_day_eur"),
         before=(payment("m_daily", 6000),),
     ),
     Scenario(
