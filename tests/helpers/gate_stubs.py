@@ -5,6 +5,7 @@ A stub extauthz answers with what the test set; both stubs speak real gRPC and a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -43,14 +44,17 @@ def set_header(name: str) -> wire.CheckResponse:
 
 
 class StubExtauthz:
-    """Answers every Check with `answer`, and keeps the requests."""
+    """Answers every Check with `answer`, or never while `is_silent`; keeps the requests."""
 
     def __init__(self) -> None:
         self.answer = allow(HANDOFF)
         self.requests: list[wire.CheckRequest] = []
+        self.is_silent = False
 
     async def check(self, data: bytes, _context: object) -> bytes:
         self.requests.append(wire.CheckRequest.FromString(data))
+        if self.is_silent:
+            await asyncio.Event().wait()  # until Envoy gives up
         return self.answer.SerializeToString()
 
 

@@ -242,6 +242,20 @@ async def test_body_at_the_limit_is_checked_whole(chain: Chain) -> None:
     assert chain.extauthz.requests[-1].attributes.request.http.raw_body == body
 
 
+async def test_authorizer_that_never_answers_is_a_refusal(chain: Chain) -> None:
+    before = chain.upstream()["requests"]
+    chain.extauthz.is_silent = True
+    try:
+        reply = await chain.send()
+    finally:
+        chain.extauthz.is_silent = False
+
+    assert reply.status == 503
+    assert reply.problem["reason"] == "gateway_authorization_unavailable"
+    assert reply.headers["retry-after"] == "1"
+    assert chain.upstream()["requests"] == before
+
+
 @pytest.mark.parametrize("origin", ["https://console.tollhouse.test", "https://elsewhere.test"])
 async def test_preflight_is_answered_before_the_check(chain: Chain, origin: str) -> None:
     checked, before = len(chain.extauthz.requests), chain.upstream()["requests"]
