@@ -43,9 +43,7 @@ class Compiler(Generic[T]):
     adopt: Callable[[T], None] = lambda _: None
 
 
-def live_policy(
-    root: Path, compiler: Compiler[T], metrics: ServiceMetrics, clock: Clock
-) -> Reloader[Compiled[T]]:
+def live_policy(root: Path, compiler: Compiler[T], metrics: ServiceMetrics, clock: Clock) -> Reloader[Compiled[T]]:
     """Return a reloader for the policy set in `root`; nothing is read before it is told to load."""
 
     def load() -> Loaded[Compiled[T]]:

@@ -1,0 +1,23 @@
+"""What is checked across files, after every file has its shape; one module a file of the set."""
+
+from __future__ import annotations
+
+from policy.checks.merchants import check_merchants
+from policy.checks.profiles import check_profiles
+from policy.checks.providers import check_providers
+from policy.checks.quotas import check_quotas
+from policy.checks.risk import check_risk
+from policy.checks.routes import check_routes
+from policy.parts import Parts
+
+__all__ = ["check_across"]
+
+
+def check_across(parts: Parts) -> None:
+    """Add every problem that a single file's shape does not show."""
+    check_providers(parts)
+    check_profiles(parts)
+    check_routes(parts)
+    check_merchants(parts)
+    check_quotas(parts)
+    check_risk(parts)

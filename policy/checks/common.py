@@ -1,0 +1,47 @@
+"""Checks that several files need."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from policy.diagnostics import did_you_mean, quote
+from policy.parts import Parts
+from policy.positions import Path
+
+
+def check_unique(parts: Parts, file: str, path: Path, keyed: tuple[str, Sequence[str]]) -> None:
+    """Add a problem for every id that stands twice.
+
+    Args:
+        parts: The set.
+        file: File name.
+        path: Where the list stands.
+        keyed: The key that holds the id, or an empty one for a list of plain words, and the ids in order.
+    """
+    key, ids = keyed
+    seen: set[str] = set()
+    for index, identifier in enumerate(ids):
+        if identifier in seen:
+            where = (*path, index, key) if key else (*path, index)
+            parts.add(file, where, "P040", f"{quote(identifier)} stands twice")
+        seen.add(identifier)
+
+
+def check_known(parts: Parts, file: str, path: Path, name: tuple[str, str, Collection[str]]) -> bool:
+    """Say whether a reference leads somewhere, after adding a problem when not.
+
+    Args:
+        parts: The set.
+        file: File name.
+        path: Where the reference stands; a mapping key when it ends with the name itself.
+        name: What it refers to (`operation`), the name, and all known ones.
+    """
+    kind, identifier, known = name
+    if identifier in known:
+        return True
+    message = f"unknown {kind} {quote(identifier)}{did_you_mean(identifier, known)}"
+    if path and path[-1] == identifier:
+        parts.add_at_key(file, path, "P041", message)
+    else:
+        parts.add(file, path, "P041", message)
+    return False

@@ -1,0 +1,50 @@
+"""merchants.yaml: tiers, time zones, and suspensions with an owner."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from policy.checks.common import check_known, check_unique
+from policy.diagnostics import did_you_mean, quote
+from policy.merchants import time_zone_names
+from policy.names import MERCHANTS_FILE
+from policy.parts import Parts
+from policy.schema.merchants import Merchant, MerchantsFile
+
+
+def check_merchants(parts: Parts) -> None:
+    """Add every problem of merchants.yaml."""
+    file = parts.find(MerchantsFile)
+    if file is None:
+        return
+    check_unique(parts, MERCHANTS_FILE, ("tiers",), ("", file.tiers))
+    check_unique(parts, MERCHANTS_FILE, ("merchants",), ("id", [merchant.id for merchant in file.merchants]))
+    for index, merchant in enumerate(file.merchants):
+        path = ("merchants", index)
+        check_known(parts, MERCHANTS_FILE, (*path, "tier"), ("tier", merchant.tier, file.tiers))
+        if merchant.time_zone not in time_zone_names():
+            hint = did_you_mean(merchant.time_zone, time_zone_names())
+            message = f"unknown IANA time zone {quote(merchant.time_zone)}{hint}"
+            parts.add(MERCHANTS_FILE, (*path, "time_zone"), "P061", message)
+        _check_suspension(parts, index, merchant)
+
+
+def _check_suspension(parts: Parts, index: int, merchant: Merchant) -> None:
+    path = ("merchants", index)
+    suspension = merchant.suspension
+    if merchant.status == "suspended" and suspension is None:
+        message = "a suspended merchant needs 'suspension' with owner and reason"
+        parts.add(MERCHANTS_FILE, (*path, "status"), "P060", message)
+    if merchant.status == "active" and suspension is not None:
+        message = "an active merchant has no 'suspension'; remove it, or set 'status: suspended'"
+        parts.add_at_key(MERCHANTS_FILE, (*path, "suspension"), "P060", message)
+    if suspension is not None and suspension.until is not None and not _is_date(suspension.until):
+        parts.add(MERCHANTS_FILE, (*path, "suspension", "until"), "P033", f"{quote(suspension.until)} is not a date")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

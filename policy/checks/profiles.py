@@ -1,0 +1,34 @@
+"""profiles/*.yaml: attributes that exist and that a body may set."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from policy.attributes import attribute_catalogue
+from policy.diagnostics import did_you_mean, quote
+from policy.parts import Parts
+
+_BAD_ESCAPE: Final = re.compile(r"~(?![01])")
+
+
+def check_profiles(parts: Parts) -> None:
+    """Add every problem of the body profiles."""
+    catalogue = attribute_catalogue()
+    settable = [name for name, attribute in catalogue.items() if attribute.is_from_body]
+    first_files: dict[str, str] = {}
+    for file, profile in parts.profiles().items():
+        if profile.profile in first_files:
+            message = f"profile {quote(profile.profile)} is also in {first_files[profile.profile]}"
+            parts.add(file, ("profile",), "P040", message)
+        first_files.setdefault(profile.profile, file)
+        for name, source in profile.attributes.items():
+            if name not in catalogue:
+                message = f"unknown attribute {quote(name)}{did_you_mean(name, settable)}"
+                parts.add_at_key(file, ("attributes", name), "P041", message)
+            elif name not in settable:
+                message = f"attribute {quote(name)} is a fact of the gate; a body must not set it"
+                parts.add_at_key(file, ("attributes", name), "P042", message)
+            if _BAD_ESCAPE.search(source.pointer):
+                message = "in a JSON Pointer '~' is written '~0' and '/' inside a name '~1' (RFC 6901)"
+                parts.add(file, ("attributes", name, "pointer"), "P033", message)

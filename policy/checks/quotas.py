@@ -1,0 +1,122 @@
+"""quotas.yaml: limits that mean something, for merchants and operations that exist."""
+
+from __future__ import annotations
+
+from policy.checks.common import check_known, check_unique
+from policy.diagnostics import quote
+from policy.money import minor_unit_exponent
+from policy.names import QUOTAS_FILE
+from policy.parts import Parts
+from policy.schema.merchants import Merchant, MerchantsFile
+from policy.schema.quotas import Quota, QuotasFile
+from policy.schema.routes import Operation, RoutesFile
+
+_SHOWN_MERCHANTS = 5
+
+
+def check_quotas(parts: Parts) -> None:
+    """Add every problem of quotas.yaml."""
+    file = parts.find(QuotasFile)
+    if file is None:
+        return
+    check_unique(parts, QUOTAS_FILE, ("quotas",), ("id", [quota.id for quota in file.quotas]))
+    for index, quota in enumerate(file.quotas):
+        _check_meaning(parts, index, quota)
+        _check_values(parts, index, quota)
+        _check_operations(parts, index, quota)
+        _check_subjects(parts, index, quota)
+    _check_cover(parts, file)
+
+
+def _check_meaning(parts: Parts, index: int, quota: Quota) -> None:
+    path = ("quotas", index)
+    if quota.metric == "count" and quota.currency is not None:
+        parts.add(QUOTAS_FILE, (*path, "currency"), "P070", "a count has no currency; remove it")
+    if quota.metric == "amount" and quota.currency is None:
+        parts.add(QUOTAS_FILE, (*path, "metric"), "P070", "an amount needs 'currency'")
+    if quota.currency is not None and minor_unit_exponent(quota.currency) is None:
+        message = f"{quote(quota.currency)} is no ISO 4217 code with minor units"
+        parts.add(QUOTAS_FILE, (*path, "currency"), "P071", message)
+    if quota.metric == "count" and quota.interval == "per_transaction":
+        message = "the count of one transaction is always one; use an amount, or another interval"
+        parts.add(QUOTAS_FILE, (*path, "interval"), "P072", message)
+    if quota.metric == "amount" and quota.interval == "per_second":
+        message = "an amount is limited per_transaction or daily; per_second takes a count"
+        parts.add(QUOTAS_FILE, (*path, "interval"), "P072", message)
+    if quota.interval == "per_transaction" and quota.on_store_failure is not None:
+        message = "a per_transaction quota needs no store, so on_store_failure says nothing; remove it"
+        parts.add_at_key(QUOTAS_FILE, (*path, "on_store_failure"), "P072", message)
+
+
+def _check_values(parts: Parts, index: int, quota: Quota) -> None:
+    path = ("quotas", index)
+    if quota.limit is None and not quota.tiers and not quota.merchants and not quota.unlimited:
+        message = "the quota has no value: write 'limit', 'tiers', 'merchants' or 'unlimited'"
+        parts.add(QUOTAS_FILE, (*path, "id"), "P073", message)
+    for merchant in quota.unlimited:
+        if merchant in quota.merchants:
+            message = f"{quote(merchant)} has a value under 'merchants' as well; only one can count"
+            parts.add_at_key(QUOTAS_FILE, (*path, "unlimited", merchant), "P074", message)
+
+
+def _check_operations(parts: Parts, index: int, quota: Quota) -> None:
+    path = ("quotas", index, "operations")
+    check_unique(parts, QUOTAS_FILE, path, ("", quota.operations))
+    routes = parts.find(RoutesFile)
+    if routes is None:
+        return
+    operations = {operation.operation: operation for operation in routes.operations}
+    for position, name in enumerate(quota.operations):
+        is_known = check_known(parts, QUOTAS_FILE, (*path, position), ("operation", name, operations))
+        if is_known and quota.metric == "amount" and not operations[name].moves_money:
+            message = f"operation {quote(name)} moves no money, so it has no amount to count"
+            parts.add(QUOTAS_FILE, (*path, position), "P075", message)
+
+
+def _check_subjects(parts: Parts, index: int, quota: Quota) -> None:
+    file = parts.find(MerchantsFile)
+    if file is None:
+        return
+    path = ("quotas", index)
+    ids = {merchant.id for merchant in file.merchants}
+    for tier in quota.tiers:
+        check_known(parts, QUOTAS_FILE, (*path, "tiers", tier), ("tier", tier, file.tiers))
+    for key in ("merchants", "unlimited"):
+        for merchant in getattr(quota, key):
+            check_known(parts, QUOTAS_FILE, (*path, key, merchant), ("merchant", merchant, ids))
+
+
+def _check_cover(parts: Parts, file: QuotasFile) -> None:
+    """Warn of payments that no quota covers: at run time each one is refused with quota_undefined.
+
+    A warning, because the gate stays closed: an error would keep an urgent change, such as a suspension, from
+    loading only because a merchant that cannot pay yet was added first.
+    """
+    merchants, routes = parts.find(MerchantsFile), parts.find(RoutesFile)
+    if merchants is None or routes is None:
+        return
+    for operation in routes.operations:
+        if not operation.moves_money:
+            continue
+        bare = [merchant.id for merchant in merchants.merchants if not _is_covered(file, operation, merchant)]
+        if bare:
+            shown = ", ".join(bare[:_SHOWN_MERCHANTS]) + (" ..." if len(bare) > _SHOWN_MERCHANTS else "")
+            name = operation.operation
+            message = f"no enforced quota covers {quote(name)} for {shown}: every payment is refused (quota_undefined)"
+            parts.add(QUOTAS_FILE, ("quotas",), "P076", message, "warning")
+
+
+def _is_covered(file: QuotasFile, operation: Operation, merchant: Merchant) -> bool:
+    return any(
+        quota.mode == "enforce" and operation.operation in quota.operations and _applies(quota, merchant)
+        for quota in file.quotas
+    )
+
+
+def _applies(quota: Quota, merchant: Merchant) -> bool:
+    return (
+        quota.limit is not None
+        or merchant.tier in quota.tiers
+        or merchant.id in quota.merchants
+        or merchant.id in quota.unlimited
+    )

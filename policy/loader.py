@@ -1,0 +1,145 @@
+"""Loads a policy directory into one frozen set, or says everything that is wrong with it in one run.
+
+Called by both services at start and at reload, and by `tollhouse check`. Law: any bytes on disk lead to a
+`PolicySet` or to `PolicyInvalid`, never to another exception, and nothing is half loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar, TypeVar
+
+from policy.checks import check_across
+from policy.diagnostics import PolicyInvalid, Problem, Severity
+from policy.directory import RawFiles, hash_policy_files, read_directory
+from policy.manifest import check_manifest
+from policy.names import FILE_NAMES, MANIFEST_FILE, model_of
+from policy.parts import Parts
+from policy.positions import Document
+from policy.reader import read_yaml
+from policy.schema.base import FileModel
+from policy.schema.manifest import Manifest
+from policy.schema.merchants import MerchantsFile
+from policy.schema.profiles import Profile
+from policy.schema.providers import ProvidersFile
+from policy.schema.quotas import QuotasFile
+from policy.schema.risk import RiskFile
+from policy.schema.routes import RoutesFile
+from policy.shape import check_shape
+
+__all__ = ["PolicySet", "hash_policy_files", "load_policy_set"]
+
+Model = TypeVar("Model", bound=FileModel)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """A checked policy set; it never changes after load.
+
+    Attributes:
+        root: Where it was read from.
+        revision: 16 hex digits over all names and contents.
+        providers: providers.yaml.
+        routes: routes.yaml.
+        profiles: Body profiles by their id.
+        merchants: merchants.yaml.
+        quotas: quotas.yaml.
+        risk: risk.yaml.
+        profile_files: File name by profile id.
+        warnings: What is allowed and yet probably a mistake.
+        documents: The files as they were read, by name.
+    """
+
+    root: Path
+    revision: str
+    providers: ProvidersFile
+    routes: RoutesFile
+    profiles: Mapping[str, Profile]
+    merchants: MerchantsFile
+    quotas: QuotasFile
+    risk: RiskFile
+    profile_files: Mapping[str, str]
+    warnings: tuple[Problem, ...]
+    documents: Mapping[str, Document]
+
+    files: ClassVar[Mapping[type[FileModel], str]] = FILE_NAMES
+    """File name of each model type; those of profiles are in `profile_files`."""
+
+    def problem(
+        self, file: str, path: Sequence[str | int], code: str, message: str, *, severity: Severity = "error"
+    ) -> Problem:
+        """Return a problem at a node of a file.
+
+        Args:
+            file: Name relative to the policy directory.
+            path: Keys and list indexes from the file's root; the deepest known ancestor counts.
+            code: Code of docs/policy-errors.md.
+            message: One sentence.
+            severity: `error` or `warning`.
+        """
+        document = self.documents.get(file)
+        if document is None:
+            return Problem(file, 1, 1, code, message, severity=severity)
+        return document.problem(path, code, message, severity)
+
+
+def load_policy_set(root: Path) -> PolicySet:
+    """Return the checked policy set in `root`.
+
+    Raises:
+        PolicyInvalid: With all problems of one run, those across files included.
+    """
+    raw = read_directory(root)
+    parts = Parts()
+    for problem in raw.problems:
+        parts.problems.add(problem)
+    for name in _listed_files(raw, parts):
+        model = _read_model(name, raw, model_of(name) or Profile, parts)
+        if model is None:
+            parts.has_all_profiles = parts.has_all_profiles and not name.startswith("profiles/")
+        else:
+            parts.models[name] = model
+    check_across(parts)
+    return _assemble(root, raw.revision, parts)
+
+
+def _listed_files(raw: RawFiles, parts: Parts) -> list[str]:
+    if MANIFEST_FILE not in raw.contents:
+        if not any(problem.file in (MANIFEST_FILE, ".") for problem in raw.problems):
+            parts.add_without_place(MANIFEST_FILE, "P020", "the manifest is missing; it lists every file of the set")
+        return []
+    manifest = _read_model(MANIFEST_FILE, raw, Manifest, parts)
+    return [] if manifest is None else check_manifest(manifest, raw, parts)
+
+
+def _read_model(name: str, raw: RawFiles, model: type[Model], parts: Parts) -> Model | None:
+    read = read_yaml(name, raw.contents[name], parts.problems)
+    if read is None:
+        return None
+    document = Document(*read)
+    parts.documents[name] = document
+    return check_shape(document, model, parts.problems)
+
+
+def _assemble(root: Path, revision: str, parts: Parts) -> PolicySet:
+    providers, routes = parts.find(ProvidersFile), parts.find(RoutesFile)
+    merchants, quotas, risk = parts.find(MerchantsFile), parts.find(QuotasFile), parts.find(RiskFile)
+    if parts.problems.has_errors or not (providers and routes and merchants and quotas and risk):
+        raise PolicyInvalid(parts.problems.problems)
+    profiles = parts.profiles()
+    return PolicySet(
+        root=root,
+        revision=revision,
+        providers=providers,
+        routes=routes,
+        profiles=MappingProxyType({profile.profile: profile for profile in profiles.values()}),
+        merchants=merchants,
+        quotas=quotas,
+        risk=risk,
+        profile_files=MappingProxyType({profile.profile: name for name, profile in profiles.items()}),
+        warnings=parts.problems.problems,
+        documents=MappingProxyType(dict(parts.documents)),
+    )
