@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from helpers.gate_stubs import HANDOFF, StubExtauthz, allow, serving, set_header
 
+from helpers.gate_stubs import HANDOFF, StubExtauthz, allow, serving, set_header
 from tollhouse.probe import get_json, get_text, wait_until
 from tollhouse.up.child import Child, ChildSpec
 from tollhouse.up.envoy_config import on_ports, read_reference

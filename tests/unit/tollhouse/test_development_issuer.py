@@ -4,8 +4,8 @@ from typing import Any
 import jwt
 import pytest
 from flask.testing import FlaskClient
-from helpers.clock import FakeClock
 
+from helpers.clock import FakeClock
 from tollhouse.issuer import AUDIENCE, CLIENT_SECRET, OTHER_AUDIENCE, make_issuer
 
 ISSUER = "http://127.0.0.1:18080"
