@@ -76,7 +76,7 @@ class PolicyService(Generic[T]):
             part = self._started.pop()
             try:
                 await part.stop()
-            except Exception:  # noqa: BLE001 - every part gets its turn, whatever the one before did
+            except Exception:
                 log.exception("a part of %s did not stop cleanly", self.name)
 
     def readiness(self) -> Readiness:

@@ -21,7 +21,7 @@ _AMBIGUOUS: Final = frozenset(b"/\\%;?#") | frozenset(range(0x20)) | {0x7F}
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)(?::[0-9]{1,5})?\Z")
 
 
-class _Ambiguous(Exception):
+class _Ambiguous(Exception):  # noqa: N818 - says what the escape is
     """An escape whose decoding would change the structure of the path."""
 
 

@@ -51,9 +51,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
 
     recorder = Recorder(decision_log, metrics, clock)
     stamp = Stamp("", "", settings.errors_uri, settings.realm)
-    servicer = AuthorizationServicer(
-        active, recorder, clock=clock, ids=RandomIds(), stamp=stamp
-    )
+    servicer = AuthorizationServicer(active, recorder, clock=clock, ids=RandomIds(), stamp=stamp)
     service: PolicyService[Compiled[Tables]] = PolicyService(
         NAME,
         {CHECK_METHOD: servicer.check},

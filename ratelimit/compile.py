@@ -24,9 +24,7 @@ def compile_tables(policy: PolicySet) -> Tables:
     )
 
 
-def _plans(
-    policy: PolicySet, merchant: MerchantEntry, shared: dict[object, Mapping[str, Plan]]
-) -> Mapping[str, Plan]:
+def _plans(policy: PolicySet, merchant: MerchantEntry, shared: dict[object, Mapping[str, Plan]]) -> Mapping[str, Plan]:
     """Return the plans of a merchant; merchants of one tier without values of their own share them."""
     has_own = any(merchant.id in quota.merchants or merchant.id in quota.unlimited for quota in policy.quotas.quotas)
     key: object = (merchant.id,) if has_own else merchant.tier

@@ -51,9 +51,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         return reloader.current.tables if reloader.is_loaded else None
 
     recorder = Recorder(decision_log, metrics, clock)
-    servicer = RateLimitServicer(
-        active, engine, recorder, ids=RandomIds(), errors_uri=settings.errors_uri
-    )
+    servicer = RateLimitServicer(active, engine, recorder, ids=RandomIds(), errors_uri=settings.errors_uri)
 
     def warnings() -> tuple[str, ...]:
         # Not a reason to be unready: quotas say themselves what holds without a store.

@@ -107,16 +107,16 @@ def render_rate_limit_response(verdict: Verdict, *, decision_id: str, errors_uri
     return response.SerializeToString()
 
 
-def _status(
-    response: wire.RateLimitResponse, code: wire.RateLimitResponse.Code, deciding: QuotaState | None
-) -> None:
+def _status(response: wire.RateLimitResponse, code: wire.RateLimitResponse.Code, deciding: QuotaState | None) -> None:
     status = response.statuses.add(code=code)
     if deciding is None:
         return
     limit = status.current_limit
     # RLS counts in uint32; an amount above it is shown as the largest number there is.
     limit.requests_per_unit = min(deciding.limit, _UINT32_MAX)
-    limit.unit = wire.RateLimitResponse.RateLimit.SECOND if deciding.is_per_second else wire.RateLimitResponse.RateLimit.DAY
+    limit.unit = (
+        wire.RateLimitResponse.RateLimit.SECOND if deciding.is_per_second else wire.RateLimitResponse.RateLimit.DAY
+    )
     limit.name = deciding.quota
     status.limit_remaining = min(max(deciding.limit - deciding.used, 0), _UINT32_MAX)
     status.duration_until_reset.seconds = deciding.reset_seconds

@@ -40,7 +40,8 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         Transport | None, typer.Option(help="Default: envoy wherever a shared libpython is found, else grpcio.")
     ] = None,
     store: Annotated[
-        str, typer.Option(help="Counters of ratelimit: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded:, memory:.")
+        str,
+        typer.Option(help="Counters of ratelimit: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded:, memory:."),
     ] = "",
     insecure_listen: Annotated[
         bool, typer.Option("--insecure-listen", help="Accept a --listen that other machines can reach without TLS.")
@@ -77,7 +78,7 @@ def up_command(
     transport: Annotated[Transport | None, typer.Option(help="Transport of both services.")] = None,
 ) -> None:
     """Start everything on this machine: Envoy, both services, Valkey, a token issuer, a sample upstream."""
-    from tollhouse.up import run_up  # noqa: PLC0415 - needs packages that only local runs have
+    from tollhouse.up import run_up
 
     raise typer.Exit(run_up(once=once, port=port, policies=policies, transport=transport.value if transport else None))
 
@@ -88,7 +89,7 @@ def check_command(
     output_format: Annotated[OutputFormat, typer.Option("--format", help="text or json.")] = OutputFormat.TEXT,
 ) -> None:
     """Check a policy set; every mistake in one run as file:line:column: CODE message. Exit code 1 on mistakes."""
-    from tollhouse.check import run_check  # noqa: PLC0415 - keeps --help fast
+    from tollhouse.check import run_check
 
     is_color = sys.stdout.isatty()
     raise typer.Exit(run_check(directory, output_format.value, is_color))
@@ -99,7 +100,7 @@ def schema_command(
     directory: Annotated[Path, typer.Argument(help="Where the schema files go.")] = Path("schemas"),
 ) -> None:
     """Write a JSON Schema a policy file kind, for editors."""
-    from tollhouse.schema import write_schemas  # noqa: PLC0415 - keeps --help fast
+    from tollhouse.schema import write_schemas
 
     for path in write_schemas(directory):
         typer.echo(str(path))
@@ -112,7 +113,7 @@ def token_command(
     issuer: Annotated[str, typer.Option(help="URL of the development issuer.")] = "http://127.0.0.1:18080",
 ) -> None:
     """Print a fresh access token of the development issuer that `tollhouse up` runs."""
-    from tollhouse.token import TokenRefused, fetch_token  # noqa: PLC0415 - keeps --help fast
+    from tollhouse.token import TokenRefused, fetch_token
 
     try:
         typer.echo(fetch_token(issuer, merchant=merchant, scope=scope))

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from helpers.issuer import AUDIENCE, SigningKey, b64, good_claims, good_header, mint, mint_raw
-from helpers.requests import authz_request, bearer_request
-from helpers.token_rig import TokenRig, token_rig
 
 from extauthz.model import Deny, Principal, Unavailable
 from extauthz.reasons import Reason
+from helpers.issuer import AUDIENCE, SigningKey, b64, good_claims, good_header, mint, mint_raw
+from helpers.requests import authz_request, bearer_request
+from helpers.token_rig import TokenRig, token_rig
 
 KEY = SigningKey("ES256")
 RSA_KEY = SigningKey("RS256", kid="rsa")

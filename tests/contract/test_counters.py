@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from helpers.counter_stores import STORES, StoreUnderTest, counter_store
 
 from chassis.store_link import StoreUnavailable
+from helpers.counter_stores import STORES, StoreUnderTest, counter_store
 from ratelimit.counters import MAX_COUNT, Charge, CounterFault, HitResult, Reading
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from helpers.clock import FakeClock
 
 from chassis.store_link import StoreUnavailable
+from helpers.clock import FakeClock
 from ratelimit.counters import Charge
 from ratelimit.memory_counters import MemoryCounters
 

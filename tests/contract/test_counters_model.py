@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from helpers.counter_stores import STORES, counter_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.counter_stores import STORES, counter_store
 from ratelimit.counters import MAX_COUNT, Charge, HitResult, Reading
 
 numbers = st.one_of(st.integers(0, 12), st.integers(MAX_COUNT - 3, MAX_COUNT), st.integers(0, MAX_COUNT))

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
-from helpers.valkey import SERVERS, administrator, running
 
 from chassis.clock import SystemClock
 from chassis.store_link import StoreLink, StoreUnavailable
+from helpers.valkey import SERVERS, administrator, running
 from ratelimit.counters import MAX_COUNT, MAX_EXPIRY_SECONDS, Charge, CounterFault, HitResult, Reading
 from ratelimit.redis_counters import RedisCounters, hit_scripts
 

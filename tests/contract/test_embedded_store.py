@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from helpers.store_faults import until
 from helpers.valkey import administrator, embedded, running
-
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
 

@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from helpers.store_faults import Proxy, proxied, until
-from helpers.valkey import SERVERS, administrator, embedded, running
 
 from chassis.clock import SystemClock
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
+from helpers.store_faults import Proxy, proxied, until
+from helpers.valkey import SERVERS, administrator, embedded, running
 from ratelimit.counters import Charge
 from ratelimit.redis_counters import RedisCounters, hit_scripts, pack_hits
 from tollhouse.embedded_store import EmbeddedStore

@@ -14,10 +14,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from helpers.store_faults import FakeStore, echo, fake_store, until
 
 from chassis.clock import SystemClock
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
+from helpers.store_faults import FakeStore, echo, fake_store, until
 
 CLOCK = SystemClock()
 QUICK = StoreSettings(

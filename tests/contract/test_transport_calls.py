@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from helpers.echo_service import PACKAGE, SECRET, UNREADY
-from helpers.transport_rig import OPTIONS, TRANSPORTS, EchoProcess, RawCall, can_run, frame, until
 
 from chassis.health import CHECK_METHOD
+from helpers.echo_service import PACKAGE, SECRET, UNREADY
+from helpers.transport_rig import OPTIONS, TRANSPORTS, EchoProcess, RawCall, can_run, frame, until
 from protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 LONG = 20.0  # seconds; longer than any deadline of the server

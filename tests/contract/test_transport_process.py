@@ -15,11 +15,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from helpers.echo_service import CRASH, PACKAGE, REFUSE, SECRET
-from helpers.transport_rig import OPTIONS, TRANSPORTS, EchoProcess, can_run, exposed, is_alive, readyz, until
 
 from chassis.health import CHECK_METHOD
 from chassis.listen import ListenAddress
+from helpers.echo_service import CRASH, PACKAGE, REFUSE, SECRET
+from helpers.transport_rig import OPTIONS, TRANSPORTS, EchoProcess, can_run, exposed, is_alive, readyz, until
 from protos.health_pb2 import HealthCheckResponse
 
 needs_envoy = pytest.mark.skipif(not can_run("envoy"), reason="no shared libpython")

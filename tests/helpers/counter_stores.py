@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from chassis.clock import SystemClock
 from helpers.clock import FakeClock
 from helpers.valkey import SERVERS, administrator, running
-
-from chassis.clock import SystemClock
 from ratelimit.counters import Charge, CounterStore, HitResult
 from ratelimit.memory_counters import MemoryCounters
 from ratelimit.redis_counters import RedisCounters

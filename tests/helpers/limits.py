@@ -24,7 +24,9 @@ def limit(quota: str, value: int, **changes: Any) -> Limit:
 
 def tables(*limits: Limit, moves_money: bool = True, covered: frozenset[str] = frozenset({"EUR"})) -> Tables:
     """Return tables of one merchant `m_1` in Berlin with one operation `create_payment`."""
-    entry = MerchantEntry("m_1", is_active=True, tier="standard", zone=ZoneInfo("Europe/Berlin"), mcc=None, country=None)
+    entry = MerchantEntry(
+        "m_1", is_active=True, tier="standard", zone=ZoneInfo("Europe/Berlin"), mcc=None, country=None
+    )
     plan = Plan(
         moves_money=moves_money,
         single=tuple(each for each in limits if each.interval == "per_transaction"),

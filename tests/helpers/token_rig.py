@@ -7,16 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from helpers.clock import FakeClock
-from helpers.issuer import AUDIENCE, IssuerServer, SigningKey, good_claims, mint
-from helpers.requests import bearer_request
-
 from chassis.http_client import HttpClient
 from extauthz.model import Deny, Principal, Unavailable
 from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.providers import CompiledProvider, compile_providers
+from helpers.clock import FakeClock
+from helpers.issuer import AUDIENCE, IssuerServer, SigningKey, good_claims, mint
+from helpers.requests import bearer_request
 from policy.schema.providers import Provider, ProvidersFile
 
 PATIENCE_SECONDS = 5.0

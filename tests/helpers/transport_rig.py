@@ -21,11 +21,11 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.events
-from helpers.echo_service import PACKAGE
 
 from chassis.envoy_host import has_libpython
 from chassis.listen import HostOptions, ListenAddress
 from chassis.settings import OPTIONS_VARIABLE
+from helpers.echo_service import PACKAGE
 
 ROOT = Path(__file__).parents[2]
 TRANSPORTS = ("envoy", "grpcio")

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from helpers.wire_oracle import (
     ORACLES,
     auth,
@@ -23,9 +26,6 @@ from helpers.wire_oracle import (
     view_oracle,
     view_ours,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from protos import envoy_wire_pb2 as wire
 
 KINDS: list[type[Message]] = [wire.CheckRequest, wire.CheckResponse, wire.RateLimitRequest, wire.RateLimitResponse]

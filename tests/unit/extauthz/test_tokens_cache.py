@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from helpers.issuer import NOW, good_claims
-from helpers.token_rig import providers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.claims import VerifiedToken, read_verified
+from helpers.issuer import NOW, good_claims
+from helpers.token_rig import providers
 
 ISSUER = "https://as.example.test"
 PROVIDER = providers(ISSUER)[0]

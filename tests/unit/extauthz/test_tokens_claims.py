@@ -6,8 +6,6 @@ import math
 from decimal import Decimal
 
 import pytest
-from helpers.issuer import AUDIENCE, NOW, good_claims
-from helpers.token_rig import providers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +13,8 @@ from extauthz.model import Deny, Principal
 from extauthz.reasons import Reason
 from extauthz.tokens.claims import VerifiedToken, numeric_date, read_verified, recheck
 from extauthz.tokens.scopes import require_scopes
+from helpers.issuer import AUDIENCE, NOW, good_claims
+from helpers.token_rig import providers
 
 ISSUER = "https://as.example.test"
 PROVIDER = providers(ISSUER)[0]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from helpers.issuer import AUDIENCE, SigningKey, good_claims, mint
-from helpers.requests import authz_request
-from helpers.token_rig import token_rig
 
 from extauthz.model import Deny, Principal, Unavailable
 from extauthz.reasons import Reason
+from helpers.issuer import AUDIENCE, SigningKey, good_claims, mint
+from helpers.requests import authz_request
+from helpers.token_rig import token_rig
 
 RSA_PRIVATE = SigningKey("RS256").private
 KEY = SigningKey("ES256")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 
-from helpers.issuer import SigningKey, b64, good_claims, mint
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz.model import Deny
 from extauthz.tokens.jose import CompactToken, decode_base64url, parse_compact
+from helpers.issuer import SigningKey, b64, good_claims, mint
 
 KEY = SigningKey("EdDSA")
 TOKEN = mint(KEY, good_claims())

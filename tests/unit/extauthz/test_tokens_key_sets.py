@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from helpers.clock import FakeClock
-from helpers.issuer import SigningKey, good_claims, mint
-from helpers.requests import bearer_request
-from helpers.token_rig import TokenRig, providers, token_rig
 
 from chassis.http_client import HttpClient
 from extauthz.model import Deny, Principal, Unavailable
@@ -17,6 +13,10 @@ from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.issuer_keys import MAX_UNKNOWN_KIDS
 from extauthz.tokens.key_sets import KeySets
+from helpers.clock import FakeClock
+from helpers.issuer import SigningKey, good_claims, mint
+from helpers.requests import bearer_request
+from helpers.token_rig import TokenRig, providers, token_rig
 
 OLD = SigningKey("ES256", kid="old")
 NEW = SigningKey("ES256", kid="new")

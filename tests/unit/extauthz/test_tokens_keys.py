@@ -6,11 +6,11 @@ import json
 from math import prod
 
 import pytest
-from helpers.issuer import SigningKey, b64
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extauthz.tokens.keys import _SMALL_PRIMES, JwksInvalid, _is_weak_modulus, read_jwks
+from helpers.issuer import SigningKey, b64
 
 GOOD = SigningKey("ES256", kid="good")
 OTHER = SigningKey("ES256", kid="other")

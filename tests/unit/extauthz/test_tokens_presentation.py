@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from helpers.requests import authz_request, bearer_request
 
 from extauthz.model import Deny
 from extauthz.reasons import Reason
 from extauthz.tokens.presentation import MAX_TOKEN_CHARACTERS, presented_token
+from helpers.requests import authz_request, bearer_request
 
 TOKEN = "abc.def-_~+/.ghi=="
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from helpers.token_rig import providers
 
 from extauthz.tokens.discovery import metadata_url
 from extauthz.tokens.providers import check_providers, compile_providers
+from helpers.token_rig import providers
 from policy.schema.providers import Provider, ProvidersFile
 
 GOOD = {

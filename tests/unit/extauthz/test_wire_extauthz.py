@@ -38,9 +38,7 @@ def answer(decision, request=None):
 
 def test_both_header_encodings_give_one_reading():
     as_map = parse_check_request(check_request(headers={"authorization": "Bearer a", "x": "1,2"}))
-    as_list = parse_check_request(
-        check_request(header_map=[("Authorization", b"Bearer a"), ("x", b"1"), ("x", b"2")])
-    )
+    as_list = parse_check_request(check_request(header_map=[("Authorization", b"Bearer a"), ("x", b"1"), ("x", b"2")]))
     assert isinstance(as_map, AuthzRequest)
     assert as_map == as_list
 
@@ -81,7 +79,9 @@ def test_body_whose_end_was_not_seen_is_partial(http, is_partial):
 
 def test_allow_hands_over_strings_and_strips_token_and_own_headers():
     request = authz_request(headers={"authorization": "Bearer a", "x-tollhouse-merchant-id": "forged"})
-    message = answer(Allow(handoff={"merchant_id": "m_1", "amount_minor": "9007199254740991"}, forward_token=False), request)
+    message = answer(
+        Allow(handoff={"merchant_id": "m_1", "amount_minor": "9007199254740991"}, forward_token=False), request
+    )
     assert message.status.code == 0
     assert set(message.ok_response.headers_to_remove) == {"authorization", "x-tollhouse-merchant-id"}
     fields = message.dynamic_metadata.fields

@@ -61,7 +61,11 @@ async def test_daily_amount_is_refused_at_the_payment_that_would_exceed_it_and_c
     assert isinstance(await rig.decide(), WithinLimit)
     refused = await rig.decide()
     assert isinstance(refused, OverLimit)
-    assert (refused.reason, refused.deciding.quota, refused.deciding.used) == (Reason.QUOTA_EXCEEDED, "daily_amount", 2000)
+    assert (refused.reason, refused.deciding.quota, refused.deciding.used) == (
+        Reason.QUOTA_EXCEEDED,
+        "daily_amount",
+        2000,
+    )
     assert refused.retry_after_seconds == refused.deciding.reset_seconds > 0
     assert isinstance(await rig.decide(amount_minor=500), WithinLimit)
 

@@ -17,8 +17,12 @@ def at(text: str) -> float:
 @pytest.mark.parametrize(
     ("zone", "now", "label", "ends"),
     [
-        pytest.param("Europe/Berlin", "2026-03-29T21:30:00", "d20260329", "2026-03-29T22:00:00", id="a day of 23 hours"),
-        pytest.param("Europe/Berlin", "2026-10-25T22:30:00", "d20261025", "2026-10-25T23:00:00", id="a day of 25 hours"),
+        pytest.param(
+            "Europe/Berlin", "2026-03-29T21:30:00", "d20260329", "2026-03-29T22:00:00", id="a day of 23 hours"
+        ),
+        pytest.param(
+            "Europe/Berlin", "2026-10-25T22:30:00", "d20261025", "2026-10-25T23:00:00", id="a day of 25 hours"
+        ),
         pytest.param("Asia/Shanghai", "2026-01-31T16:00:00", "d20260201", "2026-02-01T16:00:00", id="east of UTC"),
         pytest.param("America/New_York", "2026-01-01T04:59:59", "d20251231", "2026-01-01T05:00:00", id="west of UTC"),
         pytest.param("Asia/Kathmandu", "2026-06-01T18:15:00", "d20260602", "2026-06-02T18:15:00", id="quarter hour"),
