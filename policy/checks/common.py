@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from policy.diagnostics import did_you_mean, quote
 from policy.parts import Parts
 from policy.positions import Path
+
+_BAD_ESCAPE: Final = re.compile(r"~(?![01])")
+
+
+def check_pointer(parts: Parts, file: str, path: Path, pointer: str) -> None:
+    """Add a problem for a JSON Pointer with a wrong escape (RFC 6901 section 3)."""
+    if _BAD_ESCAPE.search(pointer):
+        message = "in a JSON Pointer '~' is written '~0' and '/' inside a name '~1' (RFC 6901)"
+        parts.add(file, path, "P033", message)
 
 
 def check_unique(parts: Parts, file: str, path: Path, keyed: tuple[str, Sequence[str]]) -> None:

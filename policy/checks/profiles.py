@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from policy.attributes import attribute_catalogue
+from policy.checks.common import check_pointer
 from policy.diagnostics import did_you_mean, quote
 from policy.parts import Parts
-
-_BAD_ESCAPE: Final = re.compile(r"~(?![01])")
 
 
 def check_profiles(parts: Parts) -> None:
@@ -29,6 +25,4 @@ def check_profiles(parts: Parts) -> None:
             elif name not in settable:
                 message = f"attribute {quote(name)} is a fact of the gate; a body must not set it"
                 parts.add_at_key(file, ("attributes", name), "P042", message)
-            if _BAD_ESCAPE.search(source.pointer):
-                message = "in a JSON Pointer '~' is written '~0' and '/' inside a name '~1' (RFC 6901)"
-                parts.add(file, ("attributes", name, "pointer"), "P033", message)
+            check_pointer(parts, file, ("attributes", name, "pointer"), source.pointer)

@@ -87,7 +87,7 @@ def _check_subjects(parts: Parts, index: int, quota: Quota) -> None:
 
 
 def _check_cover(parts: Parts, file: QuotasFile) -> None:
-    """Warn of payments that no quota covers: at run time each one is refused with quota_undefined.
+    """Warn of payments that no amount quota covers: at run time each one is refused with quota_undefined.
 
     A warning, because the gate stays closed: an error would keep an urgent change, such as a suspension, from
     loading only because a merchant that cannot pay yet was added first.
@@ -102,21 +102,21 @@ def _check_cover(parts: Parts, file: QuotasFile) -> None:
         if bare:
             shown = ", ".join(bare[:_SHOWN_MERCHANTS]) + (" ..." if len(bare) > _SHOWN_MERCHANTS else "")
             name = operation.operation
-            message = f"no enforced quota covers {quote(name)} for {shown}: every payment is refused (quota_undefined)"
+            message = (
+                f"no enforced amount quota covers {quote(name)} for {shown}: every payment is refused (quota_undefined)"
+            )
             parts.add(QUOTAS_FILE, ("quotas",), "P076", message, "warning")
 
 
 def _is_covered(file: QuotasFile, operation: Operation, merchant: Merchant) -> bool:
     return any(
-        quota.mode == "enforce" and operation.operation in quota.operations and _applies(quota, merchant)
+        quota.metric == "amount" and operation.operation in quota.operations and _is_written(quota, merchant)
         for quota in file.quotas
     )
 
 
-def _applies(quota: Quota, merchant: Merchant) -> bool:
-    return (
-        quota.limit is not None
-        or merchant.tier in quota.tiers
-        or merchant.id in quota.merchants
-        or merchant.id in quota.unlimited
-    )
+def _is_written(quota: Quota, merchant: Merchant) -> bool:
+    if merchant.id in quota.unlimited:
+        return True
+    has_value = quota.limit is not None or merchant.tier in quota.tiers or merchant.id in quota.merchants
+    return has_value and quota.mode == "enforce"

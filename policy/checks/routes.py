@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Final
 
 from policy.attributes import MONEY_ATTRIBUTES
-from policy.checks.common import check_known, check_unique
+from policy.checks.common import check_known, check_pointer, check_unique
 from policy.diagnostics import quote
 from policy.names import ROUTES_FILE
 from policy.parts import Parts
@@ -31,6 +31,7 @@ def check_routes(parts: Parts) -> None:
         path = ("operations", index)
         _check_hosts(parts, (*path, "hosts"), operation.hosts)
         check_unique(parts, ROUTES_FILE, (*path, "scopes"), ("", operation.scopes))
+        check_pointer(parts, ROUTES_FILE, (*path, "merchant", "claim"), operation.merchant.claim)
         _check_path(parts, index, operation)
         _check_body(parts, index, operation)
     _check_overlaps(parts, file)
@@ -49,7 +50,9 @@ def _check_path(parts: Parts, index: int, operation: Operation) -> None:
     segments = operation.path[1:].split("/")
     if len(segments) > _MAX_SEGMENTS:
         parts.add(ROUTES_FILE, where, "P053", f"more than {_MAX_SEGMENTS} segments")
-    if operation.path != "/" and not all(_is_segment(segment) for segment in segments):
+    # An empty last segment is a trailing slash: another path, but a plain one.
+    words = segments[:-1] if segments[-1] == "" else segments
+    if not all(_is_segment(segment) for segment in words):
         message = "a segment is a plain word or one name in braces: /v1/payments/{payment_id}"
         parts.add(ROUTES_FILE, where, "P053", message)
     names = [segment for segment in segments if segment.startswith("{")]
@@ -110,6 +113,8 @@ def _is_ambiguous(one: list[str], other: list[str]) -> bool:
     is_one_wins = is_other_wins = False
     for left, right in zip(one, other, strict=True):
         is_left_open, is_right_open = left.startswith("{"), right.startswith("{")
+        if (left == "") != (right == ""):  # the value of a template is never empty
+            return False
         if not is_left_open and not is_right_open and left != right:
             return False
         is_one_wins = is_one_wins or (is_right_open and not is_left_open)

@@ -1,0 +1,85 @@
+"""`tollhouse check DIR`: every mistake of a policy set in one run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from policy.diagnostics import PolicyInvalid, Problem, render_json
+from policy.loader import PolicySet, load_policy_set
+
+Compile = Callable[[PolicySet], Sequence[Problem]]
+"""A further step that looks at a set without problems and returns those it finds."""
+
+_RED, _YELLOW, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[0m"
+_EXPLAINED = "Explanations: docs/policy-errors.md"
+
+
+def run_check(directory: Path, output_format: str, is_color: bool, compilers: Sequence[Compile] = ()) -> int:
+    """Print problems and a summary.
+
+    Args:
+        directory: Of the policy set.
+        output_format: `text` or `json`.
+        is_color: Colour the text form.
+        compilers: What the services add to loading; run only on a set that loads.
+
+    Returns:
+        0 without errors (warnings are none), 1 with errors, 2 when `directory` is no directory.
+    """
+    if not directory.is_dir():
+        print(f"tollhouse check: {directory} is not a directory", file=sys.stderr)
+        return 2
+    policy, problems = _load(directory, compilers)
+    errors = sum(problem.severity == "error" for problem in problems)
+    summary = _summary(policy, errors, len(problems) - errors)
+    if output_format == "json":
+        facts = {"valid": errors == 0, "revision": policy.revision if policy else None, "summary": summary}
+        print(json.dumps(render_json(problems, facts), indent=2))
+    else:
+        _print_text(problems, summary, is_color)
+    return 1 if errors else 0
+
+
+def _load(directory: Path, compilers: Sequence[Compile]) -> tuple[PolicySet | None, list[Problem]]:
+    try:
+        policy = load_policy_set(directory)
+    except PolicyInvalid as error:
+        return None, list(error.problems)
+    problems = [*policy.warnings, *(problem for compile_ in compilers for problem in compile_(policy))]
+    problems.sort(key=lambda problem: problem.sort_key)
+    is_valid = all(problem.severity != "error" for problem in problems)
+    return policy if is_valid else None, problems
+
+
+def _summary(policy: PolicySet | None, errors: int, warnings: int) -> str:
+    noted = f", {_counted(warnings, 'warning')}" if warnings else ""
+    if policy is None:
+        return f"{_counted(errors, 'problem')}{noted}, nothing loaded"
+    counts = (
+        _counted(len(policy.routes.operations), "operation"),
+        _counted(len(policy.merchants.merchants), "merchant"),
+        _counted(len(policy.quotas.quotas), "quota"),
+        _counted(len(policy.risk.rules), "rule"),
+    )
+    return f"OK revision {policy.revision}: {', '.join(counts)}{noted}"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _print_text(problems: Sequence[Problem], summary: str, is_color: bool) -> None:
+    for problem in problems:
+        colour = _RED if problem.severity == "error" else _YELLOW
+        print(_painted(str(problem), colour, is_color))
+        if problem.excerpt:
+            print(problem.excerpt)
+    is_ok = summary.startswith("OK")
+    print(_painted(summary, _GREEN if is_ok else _RED, is_color) + (f". {_EXPLAINED}" if problems else ""))
+
+
+def _painted(text: str, colour: str, is_color: bool) -> str:
+    return f"{colour}{text}{_PLAIN}" if is_color else text
