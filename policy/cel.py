@@ -21,6 +21,9 @@ MAX_TEXT: Final = 4000
 """Characters of one expression."""
 
 _MAX_GUARD: Final = 90_000  # the library refuses above 100,000 code points
+# Most failures come as a value of type error; what ends the run itself, such as too many iterations, is raised.
+_LIBRARY_ERRORS: Final = (RuntimeError, ValueError, TypeError, OverflowError)
+_TRIAL_VALUES: Final = {"int": 1, "string": "x", "bool": True, "double": 1.0}
 _UNKNOWN_START: Final = 'UNKNOWN: No value with name "'
 
 
@@ -92,11 +95,17 @@ class CelProgram:
         data = {name: values[name] for name in self._reads if name in values}
         for name in self.present_names:
             data[PRESENT_PREFIX + name] = name in values
-        return _result(self._expression.eval(data=data).value())
+        try:
+            return _result(self._expression.eval(data=data).value())
+        except _LIBRARY_ERRORS as error:
+            return CelError(str(error))
 
     def evaluate_bound(self, bound: BoundValues) -> CelResult:
         """Return the verdict for values that `CelRules.bind` converted: cheaper for many programs."""
-        return _result(self._expression.eval(bound.activation).value())
+        try:
+            return _result(self._expression.eval(bound.activation).value())
+        except _LIBRARY_ERRORS as error:
+            return CelError(str(error))
 
 
 def _result(value: Any) -> CelResult:
@@ -117,6 +126,10 @@ class CelRules:
         variables |= {PRESENT_PREFIX + name: cel.Type.BOOL for name in self._catalogue}
         self._environment = cel.NewEnv(variables=variables)
         self._asked_present: set[str] = set()
+        self._trial = {
+            attribute.name: [_TRIAL_VALUES[attribute.type]] if attribute.is_repeated else _TRIAL_VALUES[attribute.type]
+            for attribute in self._catalogue.values()
+        }
 
     def compile(self, text: str) -> CelProgram:
         """Return the program.
@@ -131,6 +144,9 @@ class CelRules:
         program = self._compile(prepare(text, self._catalogue), text)
         if not is_balanced(text):
             raise CelInvalid(1, 1, "brackets do not match")
+        trial = program.evaluate(self._trial)
+        if isinstance(trial, CelError) and "budget" in trial.message:
+            raise CelInvalid(1, 1, "too much work in one expression: loops inside loops")
         return program
 
     def compile_any(self, texts: Sequence[str]) -> list[CelProgram]:
@@ -166,7 +182,7 @@ class CelRules:
             expression = self._environment.compile(prepared.text)
             is_bool = expression.return_type() == cel.Type.BOOL
             names = frozenset(_referenced_names(expression.serialize())) & self._catalogue.keys()
-        except (RuntimeError, ValueError, UnicodeError) as error:
+        except _LIBRARY_ERRORS as error:
             raise explain(str(error), prepared.text, self._catalogue) from None
         if not is_bool:
             raise CelInvalid(1, 1, f"must be true or false, but it is of type {expression.return_type().name()}")

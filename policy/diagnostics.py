@@ -82,6 +82,10 @@ class ProblemList:
         if len(self._seen) < MAX_PROBLEMS or (problem.severity == "error" and not self.has_errors):
             self._seen.setdefault(problem)
 
+    def has_at(self, file: str, line: int, column: int) -> bool:
+        """Say whether there is a problem at exactly this place."""
+        return any((seen.file, seen.line, seen.column) == (file, line, column) for seen in self._seen)
+
     @property
     def has_errors(self) -> bool:
         """Say whether any problem is more than a warning."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,6 +57,10 @@ def read_directory(root: Path) -> RawFiles:
     except (OSError, RuntimeError):
         return RawFiles({}, (Problem(".", 1, 1, "P001", "the policy directory cannot be read"),))
     for name in entries:
+        if not name.isprintable():
+            shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
+            problems.append(Problem(shown, 1, 1, "P023", "the file name holds unprintable characters"))
+            continue
         if len(contents) >= MAX_FILES:
             problems.append(Problem(name, 1, 1, "P027", f"more than {MAX_FILES} files in the policy directory"))
             break
@@ -76,20 +80,19 @@ def hash_policy_files(root: Path) -> str:
 def _entries(root: Path) -> list[str]:
     """Return the names of everything that is not hidden, one folder deep; deeper folders stand for themselves."""
     found: list[str] = []
-    for entry in _visible(root):
-        if not (root / entry).is_dir() or not _stays_inside(root, root / entry):
+    for entry in _visible(os.listdir(root)):
+        if not os.path.isdir(root / entry) or not _stays_inside(root, root / entry):
             found.append(entry)
             continue
-        found.extend(f"{entry}/{inner}" for inner in _visible(root / entry))
+        try:
+            found.extend(f"{entry}/{inner}" for inner in _visible(os.listdir(root / entry)))
+        except OSError:
+            found.append(entry)  # reading it as a file says what is wrong
     return found
 
 
-def _visible(folder: Path) -> Iterator[str]:
-    try:
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except OSError:
-        return
-    yield from names[:_MAX_ENTRIES]
+def _visible(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if not name.startswith("."))[:_MAX_ENTRIES]
 
 
 def _stays_inside(root: Path, path: Path) -> bool:
@@ -108,10 +111,12 @@ def _read_entry(root: Path, name: str) -> bytes | Problem:
         handle = os.open(path.resolve(strict=True), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (OSError, RuntimeError):
         return Problem(name, 1, 1, "P001", "the file cannot be read")
-    with os.fdopen(handle, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             return Problem(name, 1, 1, "P001", "this is not a plain file")
-        try:
+        with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read(MAX_FILE_BYTES + 1)
-        except OSError:
-            return Problem(name, 1, 1, "P001", "the file cannot be read")
+    except OSError:
+        return Problem(name, 1, 1, "P001", "the file cannot be read")
+    finally:
+        os.close(handle)

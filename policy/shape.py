@@ -51,8 +51,17 @@ def check_shape(document: Document, model: type[Model], problems: ProblemList) -
         return model.model_validate(plain_value(document.root))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            _add(document, model, detail, problems)
+            if not _is_echo(document, detail, problems):
+                _add(document, model, detail, problems)
         return None
+
+
+def _is_echo(document: Document, detail: ErrorDetails, problems: ProblemList) -> bool:
+    """Say whether a complaint only repeats one about the same value: nothing there, or a list whose items are wrong."""
+    if detail["type"] == "too_short":
+        return bool(len(detail["input"]) >= (detail.get("ctx") or {})["min_length"])
+    line, column = document.source.place(document.offset(detail["loc"]))
+    return problems.has_at(document.name, line, column) and detail["type"] not in ("missing", "extra_forbidden")
 
 
 def _add(document: Document, model: type[BaseModel], detail: ErrorDetails, problems: ProblemList) -> None:
@@ -83,7 +92,9 @@ def _value_message(detail: ErrorDetails) -> str:
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""
         return f"{shown}is not one of {', '.join(choices)}{hint}"
     words = _WORDS.get(detail["type"])
-    return f"{shown}is not accepted: {words(ctx)}" if words else f"{shown}is not accepted here"
+    if words is None:
+        return f"{shown}is not accepted here"
+    return f"{shown}is not accepted: {words(ctx)}" if shown else words(ctx)
 
 
 def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
