@@ -25,13 +25,12 @@ STEPS: Final = (
 BUCKETS_SECONDS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 )  # fmt: skip
-MAX_SHADOW_NAMES: Final = 1000
 
 
 class ServiceMetrics:
     """The metrics of one service in a registry of their own.
 
-    `decision`, `shadow_match` and the setters belong to the service's event loop; `records_lost` may be
+    `decision` and the setters belong to the service's event loop; `records_lost` may be
     called from any thread.
     """
 
@@ -56,7 +55,6 @@ class ServiceMetrics:
         self._reasons = frozenset(reasons)
         self._verdicts = frozenset(verdicts)
         self._steps = frozenset(steps)
-        self._shadow_names: frozenset[str] = frozenset()
         self._decisions = Counter(
             "tollhouse_decisions",
             "Decisions by verdict, reason and the step that decided.",
@@ -74,12 +72,6 @@ class ServiceMetrics:
         # Which of the possible combinations occur is not known beforehand; a thousand series of zeros would
         # be no help. So a child is made at its first use and found by one dictionary look-up afterwards.
         self._children: dict[tuple[str, str, str], Counter] = {}
-        self._shadow = Counter(
-            "tollhouse_shadow_matches",
-            "What rules and quotas in shadow mode would have refused.",
-            ("service", "name"),
-            registry=self.registry,
-        )
         self._make_policy_metrics()
         self._records_lost = self._counter("tollhouse_records_lost", "Decision records that could not be written.")
         self._store_up = self._gauge("tollhouse_store_up", "1 while the counter store answers.")
@@ -120,18 +112,6 @@ class ServiceMetrics:
             child = self._children[known] = self._decisions.labels(self._service, *known)
         return child
 
-    def follow_shadow_names(self, names: Iterable[str]) -> None:
-        """Set which rules and quotas are in shadow mode; series of others go away.
-
-        Beyond the first `MAX_SHADOW_NAMES` in order, matches count as `other`.
-        """
-        self._shadow_names = frozenset(sorted(set(names))[:MAX_SHADOW_NAMES])
-        self._shadow.clear()
-
-    def shadow_match(self, name: str) -> None:
-        """Count that a rule or quota in shadow mode would have refused."""
-        self._shadow.labels(self._service, name if name in self._shadow_names else OTHER).inc()
-
     def policy_loaded(self, revision: str, wall_seconds: float) -> None:
         """Note that `revision` became active at `wall_seconds` since 1970."""
         self._policy.clear()  # one series, whatever the number of reloads
@@ -148,10 +128,6 @@ class ServiceMetrics:
     def records_lost(self, count: int) -> None:
         """Count lost decision records."""
         self._records_lost.inc(count)
-
-    def store_is_up(self, is_up: bool) -> None:
-        """Note whether the counter store answers."""
-        self._store_up.set(is_up)
 
     def watch_store(self, is_up: Callable[[], bool]) -> None:
         """Have each scrape ask whether the counter store answers."""
