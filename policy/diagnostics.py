@@ -6,7 +6,7 @@ Problems are collected, never thrown one by one; `PolicyInvalid` carries all of 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
@@ -14,6 +14,7 @@ MAX_PROBLEMS: Final = 200
 """More than a person reads; a hostile file must not fill the memory with complaints."""
 
 _MAX_QUOTED: Final = 80
+_MAX_KNOWN: Final = 1000
 
 Severity = Literal["error", "warning"]
 
@@ -82,6 +83,15 @@ class ProblemList:
         if len(self._seen) < MAX_PROBLEMS or (problem.severity == "error" and not self.has_errors):
             self._seen.setdefault(problem)
 
+    @property
+    def is_full(self) -> bool:
+        """Say whether further problems would be dropped, so that looking for them can stop."""
+        return len(self._seen) >= MAX_PROBLEMS
+
+    def hint(self, word: str, known: Collection[str]) -> str:
+        """Return `did_you_mean` while somebody will read it; it is the costly part of a message."""
+        return "" if self.is_full else did_you_mean(word, known)
+
     def has_at(self, file: str, line: int, column: int) -> bool:
         """Say whether there is a problem at exactly this place."""
         return any((seen.file, seen.line, seen.column) == (file, line, column) for seen in self._seen)
@@ -103,11 +113,11 @@ def quote(text: str) -> str:
     return "'" + "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown) + "'"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for a near miss, else nothing."""
-    if len(word) > _MAX_QUOTED:
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """Return `; did you mean 'x'?` for a near miss, else nothing; also nothing where a search takes too long."""
+    if len(word) > _MAX_QUOTED or len(known) > _MAX_KNOWN:
         return ""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean {quote(close[0])}?" if close else ""
 
 

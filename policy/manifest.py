@@ -51,5 +51,5 @@ def _listed_complaint(name: str, raw: RawFiles, unread: set[str]) -> tuple[str, 
 def _check_present(listed: dict[str, int], raw: RawFiles, parts: Parts) -> None:
     for name in raw.contents:
         if name != MANIFEST_FILE and name not in listed:
-            hint = did_you_mean(name, listed)
+            hint = parts.problems.hint(name, listed)
             parts.add_without_place(name, "P022", f"the file is not listed in {MANIFEST_FILE}; list or remove it{hint}")

@@ -51,6 +51,8 @@ def check_shape(document: Document, model: type[Model], problems: ProblemList) -
         return model.model_validate(plain_value(document.root))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
+            if problems.is_full:
+                break
             if not _is_echo(document, detail, problems):
                 _add(document, model, detail, problems)
         return None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from policy.diagnostics import did_you_mean, quote
+from policy.diagnostics import quote
 from policy.parts import Parts
 from policy.positions import Path
 
@@ -50,7 +50,7 @@ def check_known(parts: Parts, file: str, path: Path, name: tuple[str, str, Colle
     kind, identifier, known = name
     if identifier in known:
         return True
-    message = f"unknown {kind} {quote(identifier)}{did_you_mean(identifier, known)}"
+    message = f"unknown {kind} {quote(identifier)}{parts.problems.hint(identifier, known)}"
     if path and path[-1] == identifier:
         parts.add_at_key(file, path, "P041", message)
     else:

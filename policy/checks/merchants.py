@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from policy.checks.common import check_known, check_unique
-from policy.diagnostics import did_you_mean, quote
+from policy.diagnostics import quote
 from policy.merchants import time_zone_names
 from policy.names import MERCHANTS_FILE
 from policy.parts import Parts
@@ -23,7 +23,7 @@ def check_merchants(parts: Parts) -> None:
         path = ("merchants", index)
         check_known(parts, MERCHANTS_FILE, (*path, "tier"), ("tier", merchant.tier, file.tiers))
         if merchant.time_zone not in time_zone_names():
-            hint = did_you_mean(merchant.time_zone, time_zone_names())
+            hint = parts.problems.hint(merchant.time_zone, time_zone_names())
             message = f"unknown IANA time zone {quote(merchant.time_zone)}{hint}"
             parts.add(MERCHANTS_FILE, (*path, "time_zone"), "P061", message)
         _check_suspension(parts, index, merchant)

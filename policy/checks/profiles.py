@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from policy.attributes import attribute_catalogue
 from policy.checks.common import check_pointer
-from policy.diagnostics import did_you_mean, quote
+from policy.diagnostics import quote
 from policy.parts import Parts
 
 
@@ -20,7 +20,7 @@ def check_profiles(parts: Parts) -> None:
         first_files.setdefault(profile.profile, file)
         for name, source in profile.attributes.items():
             if name not in catalogue:
-                message = f"unknown attribute {quote(name)}{did_you_mean(name, settable)}"
+                message = f"unknown attribute {quote(name)}{parts.problems.hint(name, settable)}"
                 parts.add_at_key(file, ("attributes", name), "P041", message)
             elif name not in settable:
                 message = f"attribute {quote(name)} is a fact of the gate; a body must not set it"

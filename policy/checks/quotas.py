@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from policy.checks.common import check_known, check_unique
 from policy.diagnostics import quote
 from policy.money import minor_unit_exponent
@@ -24,7 +26,7 @@ def check_quotas(parts: Parts) -> None:
         _check_meaning(parts, index, quota)
         _check_values(parts, index, quota)
         _check_operations(parts, index, quota)
-        _check_subjects(parts, index, quota)
+    _check_subjects(parts, file)
     _check_cover(parts, file)
 
 
@@ -73,17 +75,19 @@ def _check_operations(parts: Parts, index: int, quota: Quota) -> None:
             parts.add(QUOTAS_FILE, (*path, position), "P075", message)
 
 
-def _check_subjects(parts: Parts, index: int, quota: Quota) -> None:
-    file = parts.find(MerchantsFile)
-    if file is None:
+def _check_subjects(parts: Parts, file: QuotasFile) -> None:
+    known = parts.find(MerchantsFile)
+    if known is None:
         return
-    path = ("quotas", index)
-    ids = {merchant.id for merchant in file.merchants}
-    for tier in quota.tiers:
-        check_known(parts, QUOTAS_FILE, (*path, "tiers", tier), ("tier", tier, file.tiers))
-    for key in ("merchants", "unlimited"):
-        for merchant in getattr(quota, key):
-            check_known(parts, QUOTAS_FILE, (*path, key, merchant), ("merchant", merchant, ids))
+    ids = {merchant.id for merchant in known.merchants}
+    for index, quota in enumerate(file.quotas):
+        path = ("quotas", index)
+        for tier in quota.tiers:
+            check_known(parts, QUOTAS_FILE, (*path, "tiers", tier), ("tier", tier, known.tiers))
+        for merchant in quota.merchants:
+            check_known(parts, QUOTAS_FILE, (*path, "merchants", merchant), ("merchant", merchant, ids))
+        for merchant in quota.unlimited:
+            check_known(parts, QUOTAS_FILE, (*path, "unlimited", merchant), ("merchant", merchant, ids))
 
 
 def _check_cover(parts: Parts, file: QuotasFile) -> None:
@@ -98,25 +102,33 @@ def _check_cover(parts: Parts, file: QuotasFile) -> None:
     for operation in routes.operations:
         if not operation.moves_money:
             continue
-        bare = [merchant.id for merchant in merchants.merchants if not _is_covered(file, operation, merchant)]
+        cover = _Cover.of(file, operation)
+        bare = [merchant.id for merchant in merchants.merchants if not cover.has(merchant)]
         if bare:
             shown = ", ".join(bare[:_SHOWN_MERCHANTS]) + (" ..." if len(bare) > _SHOWN_MERCHANTS else "")
-            name = operation.operation
-            message = (
-                f"no enforced amount quota covers {quote(name)} for {shown}: every payment is refused (quota_undefined)"
-            )
+            what = f"no enforced amount quota covers {quote(operation.operation)} for {shown}"
+            message = f"{what}: every payment is refused (quota_undefined)"
             parts.add(QUOTAS_FILE, ("quotas",), "P076", message, "warning")
 
 
-def _is_covered(file: QuotasFile, operation: Operation, merchant: Merchant) -> bool:
-    return any(
-        quota.metric == "amount" and operation.operation in quota.operations and _is_written(quota, merchant)
-        for quota in file.quotas
-    )
+@dataclass(frozen=True, slots=True)
+class _Cover:
+    """Whom the enforced amount quotas of one operation cover; `unlimited` in writing counts as well."""
 
+    is_everyone: bool
+    tiers: frozenset[str]
+    merchants: frozenset[str]
 
-def _is_written(quota: Quota, merchant: Merchant) -> bool:
-    if merchant.id in quota.unlimited:
-        return True
-    has_value = quota.limit is not None or merchant.tier in quota.tiers or merchant.id in quota.merchants
-    return has_value and quota.mode == "enforce"
+    @classmethod
+    def of(cls, file: QuotasFile, operation: Operation) -> _Cover:
+        quotas = [item for item in file.quotas if item.metric == "amount" and operation.operation in item.operations]
+        enforced = [item for item in quotas if item.mode == "enforce"]
+        return cls(
+            any(item.limit is not None for item in enforced),
+            frozenset(tier for item in enforced for tier in item.tiers),
+            frozenset(id_ for item in enforced for id_ in item.merchants)
+            | frozenset(id_ for item in quotas for id_ in item.unlimited),
+        )
+
+    def has(self, merchant: Merchant) -> bool:
+        return self.is_everyone or merchant.tier in self.tiers or merchant.id in self.merchants

@@ -97,7 +97,7 @@ def _check_overlaps(parts: Parts, file: RoutesFile) -> None:
         for host in dict.fromkeys(operation.hosts or file.hosts):
             by_request[host, operation.method, operation.path.count("/")].append(index)
     reported: set[int] = set()
-    for indexes in by_request.values():
+    for indexes in dict.fromkeys(tuple(found) for found in by_request.values()):
         for first, second in combinations(indexes, 2):
             if second in reported:
                 continue

@@ -41,4 +41,4 @@ class Provider(FileModel):
 class ProvidersFile(FileModel):
     """All token issuers; a token of any other is refused."""
 
-    providers: tuple[Provider, ...] = Field(min_length=1)
+    providers: tuple[Provider, ...] = Field(min_length=1, max_length=100)

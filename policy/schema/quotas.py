@@ -42,4 +42,4 @@ class Quota(FileModel):
 class QuotasFile(FileModel):
     """All quotas; every one that applies must pass."""
 
-    quotas: tuple[Quota, ...] = Field(min_length=1)
+    quotas: tuple[Quota, ...] = Field(min_length=1, max_length=1000)

@@ -29,4 +29,4 @@ class Rule(FileModel):
 class RiskFile(FileModel):
     """All rules; order has no meaning, the strictest action wins."""
 
-    rules: tuple[Rule, ...] = ()
+    rules: Annotated[tuple[Rule, ...], Field(max_length=1000)] = ()

@@ -25,7 +25,7 @@ class Operation(FileModel):
     operation: Identifier
     method: Method
     path: PathTemplate = Field(description="Segments in braces match one segment: /v1/payments/{id}.")
-    hosts: tuple[HostName, ...] = Field((), description="Instead of the file's hosts.")
+    hosts: tuple[HostName, ...] = Field((), max_length=100, description="Instead of the file's hosts.")
     scopes: tuple[Scope, ...] = Field(min_length=1, description="All of them are required.")
     merchant: MerchantBinding
     moves_money: Boolean = Field(description="Needs an amount, a currency and a quota that covers it.")
@@ -36,5 +36,5 @@ class Operation(FileModel):
 class RoutesFile(FileModel):
     """All operations; any other request is refused with route_unknown."""
 
-    hosts: tuple[HostName, ...] = Field(min_length=1, description="Without port: any port.")
-    operations: tuple[Operation, ...] = Field(min_length=1)
+    hosts: tuple[HostName, ...] = Field(min_length=1, max_length=100, description="Without port: any port.")
+    operations: tuple[Operation, ...] = Field(min_length=1, max_length=1000)

@@ -1,0 +1,83 @@
+"""`tollhouse check`: what it prints and its exit code."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from helpers.policy_sets import write_set
+from policy.diagnostics import Problem
+from policy.loader import PolicySet
+from tollhouse.check import run_check
+
+MISSPELT = ("quotas.yaml", "limit: 10\n", "limt: 10\n")
+WRONG_RULE = ("risk.yaml", "card.country", "card.contry")
+
+
+def test_valid_set_prints_its_revision_and_counts(tmp_path, capsys):
+    assert run_check(write_set(tmp_path), "text", False) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("OK revision ")
+    assert out.endswith(": 2 operations, 2 merchants, 2 quotas, 1 rule\n")
+
+
+def test_mistakes_are_printed_by_place_with_a_caret_for_expressions(tmp_path, capsys):
+    assert run_check(write_set(tmp_path, MISSPELT, WRONG_RULE), "text", False) == 1
+    assert capsys.readouterr().out == (
+        "quotas.yaml:7:5: P030 unknown key 'limt'; did you mean 'limit'?\n"
+        "risk.yaml:6:11: P080 unknown attribute or function 'card.contry'; did you mean 'card.country'?\n"
+        '        when: card.contry in ["KP"]\n'
+        "              ^\n"
+        "2 problems, nothing loaded. Explanations: docs/policy-errors.md\n"
+    )
+
+
+def test_json_form_has_every_field(tmp_path, capsys):
+    assert run_check(write_set(tmp_path, MISSPELT), "json", True) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["valid"], printed["revision"]) == (False, None)
+    assert printed["problems"] == [
+        {
+            "file": "quotas.yaml",
+            "line": 7,
+            "column": 5,
+            "code": "P030",
+            "message": "unknown key 'limt'; did you mean 'limit'?",
+            "excerpt": "",
+            "severity": "error",
+        }
+    ]
+
+
+def test_json_form_of_a_valid_set_names_the_revision(tmp_path, capsys):
+    assert run_check(write_set(tmp_path), "json", False) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["valid"], printed["problems"], len(printed["revision"])) == (True, [], 16)
+
+
+def test_warning_is_printed_and_does_not_change_the_exit_code(tmp_path, capsys):
+    write_set(tmp_path, ("quotas.yaml", "    limit: 1000\n", ""))
+    assert run_check(tmp_path, "text", False) == 0
+    assert "quotas.yaml:2:3: P076 warning: no enforced amount quota covers 'pay' for m_two" in capsys.readouterr().out
+
+
+def test_colour_is_written_only_on_demand(tmp_path, capsys):
+    run_check(write_set(tmp_path), "text", True)
+    assert "\x1b[" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["absent", "file"])
+def test_what_is_no_directory_is_a_usage_error(tmp_path, capsys, name):
+    (tmp_path / "file").touch()
+    assert run_check(tmp_path / name, "text", False) == 2
+    assert "is not a directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("severity", "code"), [("error", 1), ("warning", 0)])
+def test_problem_of_a_service_counts(tmp_path, capsys, severity, code):
+    def complain(policy: PolicySet) -> list[Problem]:
+        return [policy.problem("risk.yaml", ("rules", 0, "id"), "P080", "not for me", severity=severity)]
+
+    assert run_check(write_set(tmp_path), "text", False, [complain]) == code
+    assert "risk.yaml:2:9: P080" in capsys.readouterr().out
