@@ -29,13 +29,19 @@ _BEARER: Final = re.compile(r"(?i)\b(bearer|dpop|basic)(\s+)[A-Za-z0-9._~+/=-]{1
 _USERINFO: Final = re.compile(r"://[^/\s@?#\"']{1,512}@")
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\]\"',;:=/\\]{1,64}@[^\W_](?:[\w-]{0,62}\.)+[\w-]{2,63}")
 
-# One pass over a serialised line that tells whether the expensive search is worth its while.
-_SUSPECT: Final = re.compile(rb"eyJ|@|[0-9](?:[ -]?[0-9]|\xc2\xa0[0-9]){12}|(?i:bearer|dpop|basic)\s")
+_SCHEMES: Final = (b"bearer", b"dpop", b"basic")
+# Digits and what may stand between them become "0", everything else ".": plain searches instead of a regular
+# expression, which would cost ten times as much on every record.
+_SHAPE: Final = bytes(ord("0") if chr(byte).isdecimal() or byte in b" -\xc2\xa0" else ord(".") for byte in range(256))
+_CARD_SHAPE: Final = b"0" * _CARD_LENGTHS[0]
 
 
 def is_suspect(line: bytes) -> bool:
     """Tell whether a UTF-8 line may hold anything that `mask_text` would change."""
-    return _SUSPECT.search(line) is not None
+    if b"@" in line or b"eyJ" in line or _CARD_SHAPE in line.translate(_SHAPE):
+        return True
+    lowered = line.lower()
+    return any(scheme in lowered for scheme in _SCHEMES)
 
 
 def mask_text(text: str) -> str:

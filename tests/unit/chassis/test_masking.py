@@ -86,3 +86,9 @@ def test_log_message_whose_arguments_do_not_fit_passes():
     record = logging.makeLogRecord({"msg": "%d", "args": ("x",)})
     assert MaskingFilter().filter(record)
     assert "do not fit" in record.getMessage()
+
+
+@given(st.text(st.sampled_from('0123456789 -\u00a0aAeyJ@.:/bBearRer"\\'), max_size=60))
+def test_line_that_is_not_suspect_would_not_be_changed(text: str):
+    if not is_suspect(text.encode()):
+        assert mask_text(text) == text
