@@ -16,7 +16,7 @@ from extauthz.payment import AMOUNT, CURRENCY
 from extauthz.pipeline import Trail
 from extauthz.wire import Stamp
 
-PLAIN_FIELDS: Final = frozenset({"time", "decision_id", "policy_revision", "amount_minor"})
+PLAIN_FIELDS: Final = frozenset({"time", "decision_id", "merchant_id", "policy_revision", "amount_minor"})
 """Members whose digits are no card number; masking leaves them alone."""
 
 

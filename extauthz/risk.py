@@ -10,12 +10,33 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Any, Final, Literal, assert_never
 
 from policy.cel import BoundValues, CelError, CelProgram, CelRules, CelUnknown
 from policy.schema.risk import Rule
 
 Verdict = Literal["approve", "review", "decline"]
+
+_KNOWN_FOR_EVERY_PAYMENT: Final = frozenset(
+    {
+        "payment.amount.minor_units",
+        "payment.amount.currency",
+        "merchant.id",
+        "merchant.tier",
+        "request.operation",
+        "request.method",
+        "request.host",
+        "auth.client_id",
+        "auth.subject",
+        "auth.issuer",
+        "auth.scopes",
+        "auth.age_seconds",
+        "time.unix_seconds",
+        "time.hour",
+        "time.weekday",
+    }
+)
+"""Attributes that do not part groups, because a payment without them does not reach the rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +77,14 @@ class RuleSet:
 
     @classmethod
     def compile(cls, rules: Iterable[Rule], cel: CelRules) -> RuleSet:
-        """Compile rules that `policy` has already checked; grouped by the attributes they need.
+        """Compile rules that `policy` has already checked; grouped by the optional attributes they need.
 
         A rarely sent attribute then makes only the guard of its own group unknown.
         """
         groups: defaultdict[frozenset[str], list[_CompiledRule]] = defaultdict(list)
         for rule in rules:
             program = cel.compile(rule.when)
-            groups[frozenset(program.attributes)].append(_CompiledRule(rule, program))
+            groups[program.attributes - _KNOWN_FOR_EVERY_PAYMENT].append(_CompiledRule(rule, program))
         return cls(
             tuple(
                 _Group(tuple(cel.compile_any([each.rule.when for each in group])), tuple(group))

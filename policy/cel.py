@@ -181,7 +181,7 @@ class CelRules:
         try:
             expression = self._environment.compile(prepared.text)
             is_bool = expression.return_type() == cel.Type.BOOL
-            names = frozenset(_referenced_names(expression.serialize())) & self._catalogue.keys()
+            names = frozenset(_referenced_names(expression.serialize())).intersection(self._catalogue)
         except _LIBRARY_ERRORS as error:
             raise explain(str(error), prepared.text, self._catalogue) from None
         if not is_bool:
