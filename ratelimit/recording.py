@@ -14,7 +14,9 @@ from chassis.metrics import ServiceMetrics
 from ratelimit.model import OverLimit, QuotaState, Verdict
 from ratelimit.pipeline import Trail
 
-PLAIN_FIELDS: Final = frozenset({"time", "decision_id", "merchant_id", "policy_revision", "amount_minor", "limit", "used"})
+PLAIN_FIELDS: Final = frozenset(
+    {"time", "decision_id", "merchant_id", "policy_revision", "amount_minor", "limit", "used"}
+)
 """Members whose digits are no card number; masking leaves them alone."""
 
 
