@@ -43,6 +43,13 @@ class StartFailed(Exception):  # noqa: N818 - the word operators read
     """Envoy or the service in it did not start; the text is for a person."""
 
 
+NO_LIBPYTHON = (
+    "transport grpcio: no shared libpython was found; for the fast transport install one "
+    "(Debian: apt install libpython3-dev; pyenv: build with PYTHON_CONFIGURE_OPTS=--enable-shared)"
+)
+"""The one line that says why the portable transport runs, and how to get the fast one."""
+
+
 def has_libpython() -> bool:
     """Return whether this transport can run here: it needs a shared libpython."""
     return _libpython() is not None

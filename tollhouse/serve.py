@@ -14,7 +14,7 @@ import uvloop
 
 import extauthz.server
 import ratelimit.server
-from chassis.envoy_host import has_libpython, serve_envoy
+from chassis.envoy_host import NO_LIBPYTHON, has_libpython, serve_envoy
 from chassis.grpcio_server import serve_grpcio
 from chassis.listen import HostOptions, ListenAddress
 from chassis.logs import setup_logging
@@ -107,17 +107,13 @@ def _check_settings(request: ServeRequest) -> None:
 
 
 def _choose_transport(wanted: Transport | None) -> Transport:
-    if wanted is Transport.GRPCIO or (wanted is None and has_libpython()):
-        return wanted or Transport.ENVOY
+    if wanted is Transport.GRPCIO:
+        return Transport.GRPCIO
     if has_libpython():
         return Transport.ENVOY
     if wanted is Transport.ENVOY:
         raise UsageError("--transport envoy needs a shared libpython, and none was found; use --transport grpcio")
-    print(
-        "transport grpcio: no shared libpython was found; install one (Debian: libpython3-dev, pyenv: "
-        "PYTHON_CONFIGURE_OPTS=--enable-shared) for the fast transport",
-        file=sys.stderr,
-    )
+    print(NO_LIBPYTHON, file=sys.stderr)
     return Transport.GRPCIO
 
 

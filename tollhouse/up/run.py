@@ -10,6 +10,7 @@ from typing import Final
 
 from rich.console import Console
 
+from chassis.envoy_host import NO_LIBPYTHON, has_libpython
 from tollhouse.samples import send_samples
 from tollhouse.scenarios import SCENARIOS
 from tollhouse.token import TokenRefused, fetch_token
@@ -34,6 +35,8 @@ def run_up(*, once: bool, port: int, policies: Path, transport: str | None) -> i
         The exit code: 0 after an orderly stop, and with `once` only if every row came out as expected.
     """
     console = Console(highlight=False)
+    if transport is None and not has_libpython():
+        console.print(NO_LIBPYTHON, markup=False, soft_wrap=True)
     try:
         stack = Stack(_RUN_DIRECTORY / str(port), choose_ports(port), policies, transport)
         return asyncio.run(_run(stack, console, once=once))
