@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import orjson
@@ -29,6 +30,21 @@ class ReasonSpec:
     cause: str
     action: str
     retry: str
+
+
+class ReasonEnum(Enum):
+    """Base of a service's reasons: each member's value is its `ReasonSpec`."""
+
+    @property
+    def spec(self) -> ReasonSpec:
+        """Return status, title and documentation of this reason."""
+        spec: ReasonSpec = self.value
+        return spec
+
+    @property
+    def code(self) -> str:
+        """Return the public code."""
+        return self.spec.code
 
 
 def problem_type(base_uri: str, code: str) -> str:

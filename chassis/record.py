@@ -13,7 +13,7 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -27,6 +27,13 @@ MAX_BATCH: Final = 512  # records in one write
 STOP_SECONDS: Final = 5.0  # longest flush at stop
 _STALL_SECONDS: Final = 1.0  # longest wait for a non-blocking sink that takes nothing
 _FILE_MODE: Final = 0o640  # records name merchants: readable for the group at most
+
+
+class RecordSink(Protocol):
+    """Where records go; `DecisionLog` is the real one."""
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Take one record; never blocks, never raises."""
 
 
 class DecisionLog:

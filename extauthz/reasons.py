@@ -5,23 +5,11 @@ The codes are public: clients and dashboards match on them, so none is renamed o
 
 from __future__ import annotations
 
-from enum import Enum
-
-from chassis.problem import ReasonSpec
+from chassis.problem import ReasonEnum, ReasonSpec
 
 
-class Reason(Enum):
+class Reason(ReasonEnum):
     """A reason code; `spec` says what it means."""
-
-    @property
-    def spec(self) -> ReasonSpec:
-        """Return status, title and documentation of this reason."""
-        return self.value
-
-    @property
-    def code(self) -> str:
-        """Return the public code."""
-        return self.value.code
 
     REQUEST_MALFORMED = ReasonSpec(
         "request_malformed",

@@ -6,23 +6,11 @@ applies it. The codes are public: clients and dashboards match on them, so none 
 
 from __future__ import annotations
 
-from enum import Enum
-
-from chassis.problem import ReasonSpec
+from chassis.problem import ReasonEnum, ReasonSpec
 
 
-class Reason(Enum):
+class Reason(ReasonEnum):
     """A reason code; `spec` says what it means."""
-
-    @property
-    def spec(self) -> ReasonSpec:
-        """Return status, title and documentation of this reason."""
-        return self.value
-
-    @property
-    def code(self) -> str:
-        """Return the public code."""
-        return self.value.code
 
     HANDOFF_INVALID = ReasonSpec(
         "handoff_invalid",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from chassis.clock import Clock
 from chassis.metrics import ServiceMetrics
+from chassis.record import RecordSink
 from ratelimit.model import OverLimit, QuotaState, Verdict
 from ratelimit.pipeline import Trail
 
@@ -18,13 +19,6 @@ PLAIN_FIELDS: Final = frozenset(
     {"time", "decision_id", "merchant_id", "policy_revision", "amount_minor", "limit", "used"}
 )
 """Members whose digits are no card number; masking leaves them alone."""
-
-
-class RecordSink(Protocol):
-    """Where records go; `chassis.record.DecisionLog` is the real one."""
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Take one record; never blocks, never raises."""
 
 
 @dataclass(frozen=True, slots=True)
