@@ -8,18 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
+from chassis.no_truth import NoTruth
 from extauthz.reasons import Reason
-
-
-class _NoTruth:
-    """Forbid `if decision:`; a verdict is matched, never tested."""
-
-    __slots__ = ()
-
-    def __bool__(self) -> NoReturn:
-        raise TypeError("a decision has no truth value; match on its class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +86,7 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Allow(_NoTruth):
+class Allow(NoTruth):
     """Let the request go upstream. Constructed in exactly one function, `pipeline.decide`.
 
     Attributes:
@@ -109,7 +101,7 @@ class Allow(_NoTruth):
 
 
 @dataclass(frozen=True, slots=True)
-class Deny(_NoTruth):
+class Deny(NoTruth):
     """Refuse the request.
 
     Attributes:
@@ -126,7 +118,7 @@ class Deny(_NoTruth):
 
 
 @dataclass(frozen=True, slots=True)
-class Unavailable(_NoTruth):
+class Unavailable(NoTruth):
     """No verdict: something of ours is away, late or broken. Rendered as 503, never as allow.
 
     Attributes:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from cel_expr_python import cel
 
+from chassis.no_truth import NoTruth
 from policy.attributes import Attribute, attribute_catalogue
 from policy.cel_text import PRESENT_PREFIX, CelInvalid, PreparedText, explain, is_balanced, prepare
 
@@ -27,17 +28,8 @@ _TRIAL_VALUES: Final = {"int": 1, "string": "x", "bool": True, "double": 1.0}
 _UNKNOWN_START: Final = 'UNKNOWN: No value with name "'
 
 
-class _NoTruth:
-    """A result that is no verdict must not be tested as if it were one."""
-
-    __slots__ = ()
-
-    def __bool__(self) -> NoReturn:
-        raise TypeError("no verdict: match on the class")
-
-
 @dataclass(frozen=True, slots=True)
-class CelUnknown(_NoTruth):
+class CelUnknown(NoTruth):
     """The outcome depends on an attribute that the payment lacks.
 
     Attributes:
@@ -48,7 +40,7 @@ class CelUnknown(_NoTruth):
 
 
 @dataclass(frozen=True, slots=True)
-class CelError(_NoTruth):
+class CelError(NoTruth):
     """Evaluation failed: overflow, division by zero, a value of the wrong type.
 
     Attributes:

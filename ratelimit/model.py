@@ -7,18 +7,9 @@ answers anything else by letting the request pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NoReturn
 
+from chassis.no_truth import NoTruth
 from ratelimit.reasons import Reason
-
-
-class _NoTruth:
-    """Forbid `if verdict:`; a verdict is matched, never tested."""
-
-    __slots__ = ()
-
-    def __bool__(self) -> NoReturn:
-        raise TypeError("a verdict has no truth value; match on its class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +57,7 @@ class QuotaState:
 
 
 @dataclass(frozen=True, slots=True)
-class WithinLimit(_NoTruth):
+class WithinLimit(NoTruth):
     """The request fits. Constructed in `judge` alone.
 
     Attributes:
@@ -81,7 +72,7 @@ class WithinLimit(_NoTruth):
 
 
 @dataclass(frozen=True, slots=True)
-class OverLimit(_NoTruth):
+class OverLimit(NoTruth):
     """The request is refused.
 
     Attributes:
