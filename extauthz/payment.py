@@ -14,6 +14,7 @@ from typing import Any, Final
 from chassis.strict_json import JsonLimits, StrictJsonError, parse_strict
 from extauthz.model import AuthzRequest, Deny
 from extauthz.reasons import Reason
+from extauthz.spelling import MemberNames, is_one_spelling
 from policy.money import MAX_AMOUNT_MINOR, minor_unit_exponent
 from policy.schema.profiles import Profile
 
@@ -23,15 +24,8 @@ MERCHANT: Final = "merchant.id"
 BODY_LIMITS: Final = JsonLimits(max_bytes=65_536, max_depth=16)
 MAX_TEXT_LENGTH: Final = 256  # code points of one text attribute
 
-_CONTENT_TYPE = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?\Z', re.IGNORECASE)
+_CONTENT_TYPE = re.compile(r'application/json[ \t]*(;[ \t]*charset=("utf-8"|utf-8)[ \t]*)?\Z', re.IGNORECASE)
 _INDEX = re.compile(r"(0|[1-9][0-9]{0,3})\Z")
-_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
-    # A rule compares text exactly, so a value in another spelling would slip past it.
-    "card.bin": re.compile(r"[0-9]{6,8}\Z"),
-    "card.last4": re.compile(r"[0-9]{4}\Z"),
-    "merchant.mcc": re.compile(r"[0-9]{4}\Z"),
-}
-_COUNTRY = re.compile(r"[A-Z]{2}\Z")
 
 _MISSING: Final = object()
 _WRONG_SHAPE: Final = object()
@@ -59,6 +53,7 @@ class BodyReader:
             _Field(name, _pointer(source.pointer), source.required or name in always)
             for name, source in profile.attributes.items()
         )
+        self._names = MemberNames.of(field.pointer for field in self._fields)
 
     def read(self, request: AuthzRequest) -> dict[str, Any] | Deny:
         """Return attribute name to value (int or str); what the body lacks is left out."""
@@ -74,6 +69,8 @@ class BodyReader:
             return _unreadable(str(error))
         if not isinstance(document, dict):
             return _unreadable("the body is not one JSON object")
+        if self._names.is_respelled(document):
+            return _unreadable("a member that readers without letter case take for another")
         return self._extract(document)
 
     def _extract(self, document: dict[str, Any]) -> dict[str, Any] | Deny:
@@ -135,11 +132,11 @@ def _currency_refusal(_attribute: str, value: Any) -> Deny | None:
 def _text_refusal(attribute: str, value: Any) -> Deny | None:
     if value is _MISSING:
         return Deny(Reason.ATTRIBUTE_INVALID, detail=f"{attribute} is required and absent")
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT_LENGTH or not value.isprintable():
-        return Deny(Reason.ATTRIBUTE_INVALID, detail=f"{attribute} is not printable text of allowed length")
-    shape = _COUNTRY if attribute.endswith(".country") else _SHAPES.get(attribute)
-    if shape is not None and not shape.match(value):
-        return Deny(Reason.ATTRIBUTE_INVALID, detail=f"{attribute} has not the declared shape")
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT_LENGTH:
+        return Deny(Reason.ATTRIBUTE_INVALID, detail=f"{attribute} is not text of allowed length")
+    # A rule compares text exactly, so a value in another spelling would slip past it.
+    if not is_one_spelling(attribute, value):
+        return Deny(Reason.ATTRIBUTE_INVALID, detail=f"{attribute} is not in its one spelling")
     return None
 
 

@@ -7,7 +7,7 @@ Protos: envoy/service/auth/v3/external_auth.proto and attribute_context.proto.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -67,7 +67,7 @@ def parse_check_request(data: bytes) -> AuthzRequest | Deny:
         return _malformed("body and raw_body are both set")
     headers = _headers(http)
     if headers is None:
-        return _malformed("headers and header_map are both set")
+        return _malformed("headers that can be read in two ways")
     body = http.raw_body or http.body.encode()
     time = attributes.request.time
     return AuthzRequest(
@@ -90,15 +90,21 @@ def _malformed(detail: str) -> Deny:
 
 
 def _headers(http: wire.AttributeContext.HttpRequest) -> Mapping[str, str] | None:
-    """Return one map whichever encoding Envoy used, or None when both are there."""
+    """Return one map whichever encoding Envoy used, or None when both are there, or both values of a header."""
     if not http.HasField("header_map"):
-        return dict(http.headers)
-    if http.headers:
+        return _joined(http.headers.items())
+    entries = http.header_map.headers
+    if http.headers or any(entry.raw_value and entry.value for entry in entries):
         return None
+    return _joined(
+        (entry.key, entry.raw_value.decode("utf-8", "replace") if entry.raw_value else entry.value) for entry in entries
+    )
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     headers: dict[str, str] = {}
-    for entry in http.header_map.headers:
-        name = entry.key.lower()
-        value = entry.raw_value.decode("utf-8", "replace") if entry.raw_value else entry.value
+    for key, value in pairs:
+        name = key.lower()
         # Envoy's `headers` map joins repeated headers with a comma; so do we, for one verdict.
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
