@@ -6,6 +6,7 @@ turns. Its law: read only, nothing secret, and never reachable from another mach
 
 from __future__ import annotations
 
+import contextlib
 import html
 import ipaddress
 import os
@@ -17,7 +18,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chassis.health import HostState
-from chassis.listen import ListenAddress, remove_socket
+from chassis.listen import ListenAddress, remove_dead_socket
 from chassis.service import Service
 
 _PAGES = {
@@ -67,11 +68,14 @@ class AdminServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+            if self._address.unix_path is not None:
+                with contextlib.suppress(OSError):
+                    remove_dead_socket(self._address.unix_path)
 
     async def _bind(self, runner: web.AppRunner) -> str:
         address = self._address
         if address.unix_path is not None:
-            remove_socket(address.unix_path)
+            remove_dead_socket(address.unix_path)
             await web.UnixSite(runner, address.unix_path).start()
             os.chmod(address.unix_path, 0o600)
             return str(address)

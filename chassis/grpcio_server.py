@@ -26,7 +26,7 @@ import grpc
 from chassis.clock import Clock, SystemClock
 from chassis.health import CHECK_METHOD
 from chassis.host import ServiceHost, StopSignals, serving_line, start_host
-from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress, remove_socket
+from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress, remove_dead_socket
 from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
 from chassis.service import Service, StartRefused
 
@@ -108,8 +108,11 @@ async def _serve(
     server = _server(methods, options, SystemClock())
     try:
         bound = _bind(server, options.listen)
+    except OSError as error:
+        print(f"{options.listen} cannot be bound: {error.strerror}", file=sys.stderr)
+        return 1
     except RuntimeError:
-        print(f"{options.listen} cannot be bound: is another process listening there?", file=sys.stderr)
+        print(f"{options.listen} cannot be bound; gRPC's own line above says why", file=sys.stderr)
         return 1
     await server.start()
     if bound.unix_path is not None:
@@ -122,7 +125,8 @@ async def _serve(
     await signals.pause(options.lame_duck_seconds)
     await _drain(server, traffic, options.drain_seconds, signals)
     if bound.unix_path is not None:
-        remove_socket(bound.unix_path)
+        with contextlib.suppress(OSError):
+            remove_dead_socket(bound.unix_path)
     return 0
 
 
@@ -164,7 +168,7 @@ def _server(methods: Methods, options: HostOptions, clock: Clock) -> grpc.aio.Se
 
 def _bind(server: grpc.aio.Server, address: ListenAddress) -> ListenAddress:
     if address.unix_path is not None:
-        remove_socket(address.unix_path)
+        remove_dead_socket(address.unix_path)
         server.add_insecure_port(str(address))
         return address
     return address.with_port(server.add_insecure_port(str(address)))

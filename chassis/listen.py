@@ -7,9 +7,11 @@ embedded process as JSON. Its law: an address is understood here or refused with
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import json
 import os
+import socket
 import stat
 from dataclasses import dataclass
 from typing import Any
@@ -100,11 +102,29 @@ def _port(port: str, text: str) -> int:
     return int(port)
 
 
-def remove_socket(path: str) -> None:
-    """Remove a Unix socket that a process left behind; anything else at that path stays."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            os.unlink(path)
+def remove_dead_socket(path: str) -> None:
+    """Remove a Unix socket that nobody listens on any more; anything else at that path stays.
+
+    Called before a bind and after a stop: whoever binds a path whose socket is alive takes its calls away
+    (bind(2) does not look, and Envoy and gRPC unlink first), and whoever cleans up without looking does as well.
+
+    Raises:
+        OSError: EADDRINUSE if somebody listens there.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISSOCK(os.lstat(path).st_mode):
+                    os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # its queue is full: alive, if not well
+    raise OSError(errno.EADDRINUSE, "another process listens there", path)
 
 
 @dataclass(frozen=True, slots=True)

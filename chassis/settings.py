@@ -16,6 +16,9 @@ OPTIONS_VARIABLE = "TOLLHOUSE_HOST_OPTIONS"
 CONTROL_VARIABLE = "TOLLHOUSE_HOST_CONTROL_FD"
 RUNTIME_VARIABLE = "TOLLHOUSE_HOST_RUNTIME_DIR"
 
+_INHERITED = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""What OpenSSL reads: where an operator keeps the certificates of his own authorities."""
+
 
 @dataclass(frozen=True, slots=True)
 class Supervision:
@@ -53,3 +56,9 @@ def read_host_options(environment: Mapping[str, str] | None = None) -> HostOptio
     if text is None:
         raise ValueError(f"{OPTIONS_VARIABLE} is not set: this application is started by `tollhouse serve`")
     return HostOptions.from_json(text)
+
+
+def inherited_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that a hosted process gets as they are, so that both transports trust the same."""
+    found = os.environ if environment is None else environment
+    return {name: found[name] for name in _INHERITED if name in found}

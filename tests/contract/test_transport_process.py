@@ -52,6 +52,14 @@ def test_start_that_fails_ends_with_code_1_and_says_where_to_look(transport: str
         assert server.output().endswith("the service failed to start; the log says why\n")
 
 
+@needs_envoy
+def test_embedded_service_trusts_the_authorities_that_the_operator_named():
+    with EchoProcess("envoy", environment={"SSL_CERT_FILE": "/etc/own.pem"}) as server:
+        server.serving()
+        environment = Path(f"/proc/{server.child()}/environ").read_bytes().split(b"\0")
+    assert b"SSL_CERT_FILE=/etc/own.pem" in environment
+
+
 @pytest.mark.parametrize("which", ["listen", "admin"])
 def test_taken_port_ends_with_code_1(transport: str, which: str):
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -74,6 +82,31 @@ async def test_unix_socket_serves_and_is_removed(transport: str, tmp_path: Path)
             assert await unary(channel, "Echo")(b"hi", timeout=5) == b"hi"
         server.terminate()
         assert await gone(server) == 0
+    assert not path.exists()
+
+
+async def test_unix_socket_of_a_living_server_is_left_alone(transport: str, tmp_path: Path):
+    path = tmp_path / "echo.sock"
+    options = replace(OPTIONS, listen=ListenAddress.parse(f"unix:{path}"))
+    with EchoProcess(transport, options) as first:
+        first.serving()
+        for environment in ({}, {REFUSE: "1"}):
+            with EchoProcess(transport, options, environment) as second:
+                assert second.exit_code() == 1
+                assert " serving on " not in second.output()
+        async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+            assert await unary(channel, "Echo")(b"hi", timeout=5) == b"hi"
+
+
+def test_admin_socket_of_a_living_server_is_left_alone(transport: str, tmp_path: Path):
+    path = tmp_path / "výkaz.sock"  # whatever the locale, file names are UTF-8
+    options = replace(OPTIONS, admin=ListenAddress.parse(f"unix:{path}"))
+    with EchoProcess(transport, options) as first:
+        first.serving()
+        with EchoProcess(transport, options) as second:
+            assert second.exit_code() == 1
+            assert "another process listens there" in second.output()
+        assert path.exists()
     assert not path.exists()
 
 
