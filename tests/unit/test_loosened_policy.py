@@ -1,0 +1,97 @@
+"""A reload that lets more through says so, one sentence each; a tighter or equal one is silent."""
+
+from __future__ import annotations
+
+import pytest
+
+import extauthz.changes
+import ratelimit.changes
+from helpers.services import copy_policies, edit
+from policy.loader import load_policy_set
+
+
+def sentences(tmp_path, file, old, new):
+    policies = copy_policies(tmp_path / "policies")
+    before = load_policy_set(policies)
+    edit(policies / file, old, new)
+    after = load_policy_set(policies)
+    return [*extauthz.changes.loosened(before, after), *ratelimit.changes.loosened(before, after)]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("quotas.yaml", "m_daily: 10000", "m_daily: 20000", "merchant m_daily: the limit went from 10000 to 20000"),
+        ("quotas.yaml", "      m_rate: 2\n", "", "merchant m_rate: the limit 2 was removed"),
+        ("quotas.yaml", "limit: 500000", "limit: 500001", "single_payment_eur: the limit went from 500000 to 500001"),
+        ("quotas.yaml", "standard: 5000000", "standard: 6000000", "tier standard: the limit went from 5000000"),
+        (
+            "quotas.yaml",
+            "    on_store_failure: deny # refunds are a way out for stolen money",
+            "    on_store_failure: allow",
+            "refunds_per_day now allows when the store is away",
+        ),
+        (
+            "quotas.yaml",
+            "limit: 2000\n",
+            "limit: 2000\n    mode: shadow\n",
+            "refunds_per_day went from enforce to shadow",
+        ),
+        (
+            "quotas.yaml",
+            "limit: 100000\n",
+            "limit: 100000\n    unlimited: {m_active: {owner: a, reason: b}}\n",
+            "payments_per_day no longer limits merchant m_active",
+        ),
+        (
+            "risk.yaml",
+            "owner: compliance\n    mode: enforce",
+            "owner: compliance\n    mode: shadow",
+            "went from enforce",
+        ),
+        ("risk.yaml", "action: decline", "action: review", "went from decline to review"),
+        ("risk.yaml", '"SY", "CU"]\n    reason: The card', '"SY"]\n    reason: The card', "has another condition"),
+        ("merchants.yaml", "  - id: m_suspended", "  - id: m_suspended_no_more", "was added"),
+        (
+            "routes.yaml",
+            "scopes: [payments:refund]",
+            "scopes: [payments:write]",
+            "no longer needs scope payments:refund",
+        ),
+        (
+            "routes.yaml",
+            "    moves_money: false\n",
+            "    moves_money: false\n    forward_token: true\n",
+            "read_payment now forwards the access token",
+        ),
+        ("providers.yaml", "      - ES256", "      - ES256\n      - PS256", "accepts algorithm PS256"),
+        ("providers.yaml", "leeway_seconds: 30", "leeway_seconds: 60", "accepts tokens 60 s past their end"),
+    ],
+)
+def test_loosening_is_said(tmp_path, file, old, new, said):
+    assert any(said in sentence for sentence in sentences(tmp_path, file, old, new))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("quotas.yaml", "m_daily: 10000", "m_daily: 9000"),
+        ("quotas.yaml", "m_rate: 2", "m_rate: 1"),
+        ("risk.yaml", "mode: shadow", "mode: enforce"),
+        ("providers.yaml", "      - ES256\n", ""),
+        ("quotas.yaml", "# Every quota", "# every quota"),
+    ],
+)
+def test_tightening_is_silent(tmp_path, file, old, new):
+    assert sentences(tmp_path, file, old, new) == []
+
+
+def test_removed_quota_and_removed_rule_are_said(tmp_path):
+    policies = copy_policies(tmp_path / "policies")
+    before = load_policy_set(policies)
+    for file, start in (("quotas.yaml", "  - id: amount_per_day_trial"), ("risk.yaml", "  - id: old_access_token")):
+        text = (policies / file).read_text()
+        (policies / file).write_text(text[: text.index(start)])
+    after = load_policy_set(policies)
+    assert ratelimit.changes.loosened(before, after) == ["quota amount_per_day_trial was removed"]
+    assert extauthz.changes.loosened(before, after) == ["risk rule old_access_token was removed"]
