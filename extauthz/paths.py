@@ -64,6 +64,8 @@ def _decode_escape(match: re.Match[str]) -> str:
 
 def canonical_host(raw: str) -> str | None:
     """Return `:authority` in lower case, without port and trailing dot, or None when it is no host."""
+    if not raw.isascii():
+        return None  # the Kelvin sign is a small k once it is lowered, and no other reader need think so
     host = raw.lower()
     match = _HOST.match(host)
     if match is None:

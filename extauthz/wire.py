@@ -23,6 +23,7 @@ from protos import envoy_wire_pb2 as wire
 _PERMISSION_DENIED: Final = 7  # google.rpc.Code; any non-zero code refuses
 _OWN_HEADERS: Final = "x-tollhouse-"
 _PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
+_END_OF_TIME: Final = 253_370_764_800  # the year 9999, which has a date in every time zone
 DECISION_ID_HEADER: Final = "x-tollhouse-decision-id"
 REVIEW_HEADER: Final = "x-tollhouse-review"
 
@@ -70,6 +71,8 @@ def parse_check_request(data: bytes) -> AuthzRequest | Deny:
         return _malformed("headers that can be read in two ways")
     body = http.raw_body or http.body.encode()
     time = attributes.request.time
+    if not 0 <= time.seconds < _END_OF_TIME:
+        return _malformed("a time outside of the calendar")
     return AuthzRequest(
         method=http.method,
         scheme=http.scheme,
