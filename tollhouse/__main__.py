@@ -102,7 +102,12 @@ def schema_command(
     """Write a JSON Schema a policy file kind, for editors."""
     from tollhouse.schema import write_schemas
 
-    for path in write_schemas(directory):
+    try:
+        written = write_schemas(directory)
+    except OSError as error:
+        typer.echo(f"tollhouse schema: {directory} cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(2) from error
+    for path in written:
         typer.echo(str(path))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -14,10 +16,12 @@ import uvloop
 
 import extauthz.server
 import ratelimit.server
+from chassis.clock import SystemClock
 from chassis.envoy_host import NO_LIBPYTHON, has_libpython, serve_envoy
 from chassis.grpcio_server import serve_grpcio
 from chassis.listen import HostOptions, ListenAddress
-from chassis.logs import setup_logging
+from chassis.logs import LEVELS, setup_logging
+from chassis.record import STDOUT
 from chassis.service import Service
 from policy.settings import ServiceSettings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
@@ -95,15 +99,36 @@ def _host_options(request: ServeRequest) -> HostOptions:
 
 
 def _check_settings(request: ServeRequest) -> None:
-    if not Path(request.settings.policies).is_dir():
-        raise UsageError(f"--policies {request.settings.policies} is not a directory")
-    if request.service is ServiceName.EXTAUTHZ:
-        if request.settings.store:
+    settings = request.settings
+    if not Path(settings.policies).is_dir():
+        raise UsageError(f"--policies {settings.policies} is not a directory")
+    if settings.log_level.upper() not in LEVELS:
+        raise UsageError(f"--log-level must be one of {', '.join(LEVELS)}")
+    if settings.decision_log != STDOUT and not _is_writable_file(Path(settings.decision_log)):
+        raise UsageError(f"--decision-log {settings.decision_log} is not a file that can be written")
+    if not re.fullmatch(r"https?://[!-~]+", settings.errors_uri):
+        raise UsageError("--errors-uri must be an http or https URL")
+    _check_store(request.service, settings.store)
+
+
+def _is_writable_file(path: Path) -> bool:
+    return os.access(path, os.W_OK) and not path.is_dir() if path.exists() else os.access(path.parent, os.W_OK)
+
+
+def _check_store(service: ServiceName, store: str) -> None:
+    if service is ServiceName.EXTAUTHZ:
+        if store:
             raise UsageError("--store belongs to ratelimit; extauthz uses no store")
         return
+    if store == EMBEDDED_STORE:
+        return
     known = ("redis://", "rediss://", "unix://", EMBEDDED_STORE, ratelimit.server.MEMORY_STORE)
-    if not request.settings.store.startswith(known):
+    if not store.startswith(known):
         raise UsageError(f"--store must be one of {', '.join(known)}")
+    try:
+        ratelimit.server.open_store(store, SystemClock())
+    except ValueError as error:
+        raise UsageError(f"--store: {error}") from error
 
 
 def _choose_transport(wanted: Transport | None) -> Transport:

@@ -35,7 +35,10 @@ def fetch_token(issuer: str = DEFAULT_ISSUER, *, merchant: str = "m_active", sco
     if scope is not None:
         form["scope"] = scope
     body = urllib.parse.urlencode(form).encode()
-    request = urllib.request.Request(f"{issuer}/token", data=body)  # noqa: S310 - the scheme was checked
+    try:
+        request = urllib.request.Request(f"{issuer}/token", data=body)  # noqa: S310 - the scheme was checked
+    except ValueError:
+        raise TokenRefused(f"{issuer} is not an http URL") from None
     # No proxy: the issuer is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
