@@ -81,6 +81,9 @@ def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:
     plans = tables.plans.get(query.merchant_id)
     if plans is None:
         return OverLimit(Reason.MERCHANT_UNKNOWN)
+    if not tables.merchants[query.merchant_id].is_active:
+        # extauthz refuses it too; whichever service loads the suspension first closes the gate.
+        return OverLimit(Reason.MERCHANT_SUSPENDED)
     plan = plans.get(query.operation)
     if plan is None:
         return OverLimit(Reason.OPERATION_UNKNOWN)

@@ -37,6 +37,15 @@ class Reason(ReasonEnum):
         "Retry once both services serve the same policy revision; else have the merchant set up.",
         "after_change",
     )
+    MERCHANT_SUSPENDED = ReasonSpec(
+        "quota_merchant_suspended",
+        403,
+        "The merchant is suspended.",
+        "merchants.yaml of the limiter lists the merchant with `status: suspended`; extauthz may still serve an older "
+        "revision.",
+        "Contact the platform; retrying does not help.",
+        "after_change",
+    )
     OPERATION_UNKNOWN = ReasonSpec(
         "operation_unknown",
         403,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chassis.store_link import StoreUnavailable, Unavailability
@@ -116,6 +118,15 @@ async def test_nothing_passes_by_omission(changes, reason):
     verdict = await Rig(AMOUNT).decide(**changes)
     assert isinstance(verdict, OverLimit)
     assert verdict.reason is reason
+
+
+async def test_suspended_merchant_is_refused_by_the_limiter_as_well():
+    rig = Rig(AMOUNT)
+    suspended = replace(rig.tables.merchants["m_1"], is_active=False)
+    rig.tables = replace(rig.tables, merchants={"m_1": suspended})
+    verdict = await rig.decide()
+    assert isinstance(verdict, OverLimit)
+    assert verdict.reason is Reason.MERCHANT_SUSPENDED
 
 
 async def test_shadow_quota_is_counted_and_never_refuses():
