@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 from chassis.clock import Clock
 
@@ -26,6 +26,7 @@ log = logging.getLogger("chassis.reload")
 
 MAX_REPORTED_PROBLEMS: Final = 20
 WATCH_STEP_MS: Final = 200
+ABSENT_SECONDS: Final = 1.0  # how often a directory that is away is looked for
 STOP_SECONDS: Final = 5.0  # longest wait for a load in flight at stop
 
 _UNREADABLE: Final = "unreadable:"
@@ -212,7 +213,7 @@ class Reloader(Generic[T]):
                     log.warning("watching %s failed (%s), polling instead", self._root, type(error).__name__)
             self._is_watching = False
             if not self._rewatch.is_set():
-                await _wait(self._stop, self._timing.poll_seconds)
+                await _wait(self._stop, self._timing.poll_seconds if self._watched else ABSENT_SECONDS)
 
     async def _watch_once(self) -> None:
         self._watched = await asyncio.to_thread(_identity, self._root)
@@ -224,8 +225,13 @@ class Reloader(Generic[T]):
         changes = awatch(
             self._root, watch_filter=None, debounce=2 * WATCH_STEP_MS, step=WATCH_STEP_MS, stop_event=self._rewatch
         )
-        async for _ in changes:
+        # What happened while nothing was watched: looked at now, or the poll would be the first to see it.
+        self._wake.set()
+        async for events in changes:
             self._wake.set()
+            if (Change.deleted, str(self._root)) in events:
+                # A directory made in its place may get the same inode number, so `_look` may see no other.
+                self._rewatch.set()
 
     async def _follow(self) -> None:
         while not self._stop.is_set():
@@ -256,6 +262,7 @@ class Reloader(Generic[T]):
                 return
         if not self._stop.is_set():
             limit = self._timing.settle_limit_seconds
+            self._seen = None  # else a directory that goes back to what is served would stay reported for ever
             self._fail(LoadFailed((f"{self._root} kept changing for {limit:g} s, so it was not loaded",)))
 
     async def _settled(self, deadline: float) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,16 @@ class Directory:
 
     def write(self, text: str) -> None:
         (self.root / "policy").write_text(text)
+
+
+async def write_until_seen(directory: Directory, reloader: Reloader[str], text: str) -> None:
+    """Change the directory until a change is seen: the watch begins in a thread, and misses what comes earlier."""
+    for number in range(10):
+        directory.write(f"{text} {number}")
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: reloader.current.startswith(text), seconds=1)
+            return
+    raise AssertionError("no event arrived")
 
 
 @pytest.fixture
@@ -94,14 +106,7 @@ async def test_reload_of_a_changed_file_swaps_the_snapshot(directory: Directory,
 
 async def test_reload_by_events_alone_swaps_without_a_poll(directory: Directory, follow: Callable[..., Any]):
     reloader = await follow(EVENTS_ONLY)
-    # The watch begins in a thread; until it stands, a change may go by unseen. So change until it is seen.
-    for number in itertools.count():
-        directory.write(f"event {number}")
-        try:
-            await until(lambda: reloader.current != "one", seconds=1)
-            break
-        except TimeoutError:
-            assert number < 10, "no event arrived"
+    await write_until_seen(directory, reloader, "event")
     assert reloader.status()["watching"] == "events"
 
 
@@ -185,6 +190,20 @@ async def test_replaced_directory_is_taken_up_and_watched_on(directory: Director
     await until(lambda: reloader.current == "three")
 
 
+async def test_directory_made_anew_in_the_same_place_is_watched_on(
+    directory: Directory, follow: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    # A file system may give the new directory the inode number of the old one.
+    monkeypatch.setattr(chassis.reload, "_identity", lambda root: (1, 1) if root.is_dir() else None)
+    reloader = await follow(EVENTS_ONLY)
+    await write_until_seen(directory, reloader, "before")
+    for text in ("after", "again"):
+        shutil.rmtree(directory.root)
+        directory.root.mkdir()
+        directory.write("new")
+        await write_until_seen(directory, reloader, text)
+
+
 async def test_directory_behind_a_symlink_that_is_retargeted_is_taken_up(
     directory: Directory, follow: Callable[..., Any]
 ):
@@ -227,6 +246,25 @@ async def test_directory_that_never_settles_is_reported(directory: Directory, fo
     await until(lambda: reloader.status()["failed_reloads"])
     assert "kept changing for 5 s" in reloader.status()["last_error"]
     assert (reloader.current, directory.loads) == ("one", ["one"])
+
+
+async def test_directory_that_settles_on_what_is_served_is_no_longer_reported(
+    directory: Directory, follow: Callable[..., Any]
+):
+    ticks = itertools.count()
+    clock = FakeClock()
+    is_restless = False
+
+    def fingerprint() -> str:
+        clock.advance(1.0)
+        return str(next(ticks)) if is_restless else "as loaded"
+
+    reloader = await follow(fingerprint=fingerprint, clock=clock)
+    is_restless = True
+    await until(lambda: reloader.status()["failed_reloads"])
+    is_restless = False
+    await until(lambda: reloader.status()["last_error"] is None)
+    assert reloader.current == "one"
 
 
 async def test_result_of_a_load_during_which_files_changed_is_thrown_away(
