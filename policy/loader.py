@@ -28,7 +28,7 @@ from policy.schema.providers import ProvidersFile
 from policy.schema.quotas import QuotasFile
 from policy.schema.risk import RiskFile
 from policy.schema.routes import RoutesFile
-from policy.shape import check_shape
+from policy.shape import check_shape, sound_items
 
 __all__ = ["PolicySet", "hash_policy_files", "load_policy_set"]
 
@@ -121,7 +121,11 @@ def _read_model(name: str, raw: RawFiles, model: type[Model], parts: Parts) -> M
         return None
     document = Document(*read)
     parts.documents[name] = document
-    return check_shape(document, model, parts.problems)
+    checked = check_shape(document, model, parts.problems)
+    sound = sound_items(document, model) if checked is None else None
+    if sound is not None:
+        parts.sound[name] = sound
+    return checked
 
 
 def _assemble(root: Path, revision: str, parts: Parts) -> PolicySet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, get_args
 
@@ -43,6 +44,41 @@ _WORDS: Final[Mapping[str, Callable[[dict[str, Any]], str]]] = MappingProxyType(
         "literal_error": lambda ctx: f"must be {ctx['expected']}",
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SoundItems:
+    """A file whose broken list items were left out, so that the others can be checked in the same run.
+
+    Attributes:
+        model: The file without them.
+        kept: For each list that lost items, the places in the file of those that are left.
+    """
+
+    model: BaseModel
+    kept: Mapping[str, tuple[int, ...]]
+
+
+def sound_items(document: Document, model: type[BaseModel]) -> SoundItems | None:
+    """Return what is sound of a file that `check_shape` refused; None when more than list items is broken."""
+    value: Any = plain_value(document.root)
+    try:
+        return SoundItems(model.model_validate(value), {})
+    except ValidationError as error:
+        places = [detail["loc"] for detail in error.errors(include_url=False, include_context=False)]
+    # Within an object of a list: without a plain entry, such as a tier, what names it would be told as wrong.
+    if not all(len(place) > 2 and isinstance(place[1], int) for place in places):
+        return None
+    broken = {(place[0], place[1]) for place in places}
+    kept = {
+        str(field): tuple(index for index in range(len(value[field])) if (field, index) not in broken)
+        for field in {place[0] for place in places}
+    }
+    pruned = {field: [value[field][index] for index in indices] for field, indices in kept.items()}
+    try:
+        return SoundItems(model.model_validate({**value, **pruned}), kept)
+    except ValidationError:
+        return None
 
 
 def check_shape(document: Document, model: type[Model], problems: ProblemList) -> Model | None:

@@ -14,7 +14,7 @@ from policy.schema.merchants import Merchant, MerchantsFile
 
 def check_merchants(parts: Parts) -> None:
     """Add every problem of merchants.yaml."""
-    file = parts.find(MerchantsFile)
+    file = parts.find_sound(MerchantsFile)
     if file is None:
         return
     check_unique(parts, MERCHANTS_FILE, ("tiers",), ("", file.tiers))

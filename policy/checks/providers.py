@@ -16,7 +16,7 @@ _LOOPBACK: Final = re.compile(r"(127(\.\d{1,3}){3}|::1|localhost|([a-z0-9-]+\.)+
 
 def check_providers(parts: Parts) -> None:
     """Add every problem of providers.yaml."""
-    file = parts.find(ProvidersFile)
+    file = parts.find_sound(ProvidersFile)
     if file is None:
         return
     check_unique(parts, PROVIDERS_FILE, ("providers",), ("id", [provider.id for provider in file.providers]))

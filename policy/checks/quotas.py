@@ -18,7 +18,7 @@ _SHOWN_MERCHANTS = 5
 
 def check_quotas(parts: Parts) -> None:
     """Add every problem of quotas.yaml."""
-    file = parts.find(QuotasFile)
+    file = parts.find_sound(QuotasFile)
     if file is None:
         return
     check_unique(parts, QUOTAS_FILE, ("quotas",), ("id", [quota.id for quota in file.quotas]))
@@ -97,7 +97,7 @@ def _check_cover(parts: Parts, file: QuotasFile) -> None:
     loading only because a merchant that cannot pay yet was added first.
     """
     merchants, routes = parts.find(MerchantsFile), parts.find(RoutesFile)
-    if merchants is None or routes is None:
+    if merchants is None or routes is None or parts.find(QuotasFile) is None:
         return
     for operation in routes.operations:
         if not operation.moves_money:

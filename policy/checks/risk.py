@@ -15,7 +15,7 @@ from policy.schema.routes import Operation, RoutesFile
 
 def check_risk(parts: Parts) -> None:
     """Add every problem of risk.yaml."""
-    file = parts.find(RiskFile)
+    file = parts.find_sound(RiskFile)
     if file is None:
         return
     check_unique(parts, RISK_FILE, ("rules",), ("id", [rule.id for rule in file.rules]))

@@ -22,7 +22,7 @@ _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9-]+(\.[a-z0-9-]+)*)\Z")
 
 def check_routes(parts: Parts) -> None:
     """Add every problem of routes.yaml."""
-    file = parts.find(RoutesFile)
+    file = parts.find_sound(RoutesFile)
     if file is None:
         return
     check_unique(parts, ROUTES_FILE, ("operations",), ("operation", [item.operation for item in file.operations]))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers.policy_sets import write_set
+from helpers.services import copy_policies, edit
 from policy.diagnostics import MAX_PROBLEMS, PolicyInvalid
 from policy.loader import PolicySet, load_policy_set
 from policy.schema.quotas import QuotasFile
@@ -153,3 +154,27 @@ def test_spelling_is_kept(tmp_path):
     policy = load_policy_set(tmp_path)
     merchant = policy.merchants.merchants[1]
     assert (merchant.country, merchant.mcc, policy.risk.rules[0].reason) == ("NO", "0742", "1e3")
+
+
+def test_mistakes_beside_a_broken_item_are_told_in_the_same_run(tmp_path):
+    policies = copy_policies(tmp_path / "policies")
+    edit(policies / "risk.yaml", "  - id: other_currency\n    owner: ", "  - id: other_currency\n    ownr: ")
+    edit(policies / "risk.yaml", 'card.funding == "prepaid"', 'card.fnding == "prepaid"')
+    edit(policies / "quotas.yaml", "    limit: 2000\n", "    limit: 2e3\n")
+    edit(policies / "quotas.yaml", "      m_single: 5000\n", "      m_sngle: 5000\n")
+    with pytest.raises(PolicyInvalid) as raised:
+        load_policy_set(policies)
+    found = [(problem.file, problem.code) for problem in raised.value.problems if problem.severity == "error"]
+    unknown_attribute = next(problem for problem in raised.value.problems if problem.code == "P080")
+    lines = (policies / "risk.yaml").read_text().splitlines()
+    assert "card.fnding" in lines[unknown_attribute.line - 1]
+    assert found.count(("quotas.yaml", "P033")) == 1
+    assert len(found) == 5, found
+
+
+def test_broken_item_is_not_told_as_unknown_where_it_is_named(tmp_path):
+    policies = copy_policies(tmp_path / "policies")
+    edit(policies / "merchants.yaml", "  - id: m_daily\n    name: ", "  - id: m_daily\n    nme: ")
+    with pytest.raises(PolicyInvalid) as raised:
+        load_policy_set(policies)
+    assert {problem.file for problem in raised.value.problems} == {"merchants.yaml"}
