@@ -18,7 +18,7 @@ from chassis.masking import MaskingFilter, mask_text, mask_value
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_NOISY: Final = ("asyncio", "watchfiles", "aiohttp.access")  # one line per file event or request at INFO
+_NOISY: Final = ("asyncio", "watchfiles", "aiohttp.access", "grpc")  # one line per file event or request at INFO
 
 
 def setup_logging(service: str, *, level: str = "INFO", style: str = "auto", stream: TextIO | None = None) -> None:

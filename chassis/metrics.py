@@ -74,7 +74,6 @@ class ServiceMetrics:
         self._children: dict[tuple[str, str, str], Counter] = {}
         self._make_policy_metrics()
         self._records_lost = self._counter("tollhouse_records_lost", "Decision records that could not be written.")
-        self._store_up = self._gauge("tollhouse_store_up", "1 while the counter store answers.")
 
     def _make_policy_metrics(self) -> None:
         self._policy = Gauge(
@@ -130,8 +129,9 @@ class ServiceMetrics:
         self._records_lost.inc(count)
 
     def watch_store(self, is_up: Callable[[], bool]) -> None:
-        """Have each scrape ask whether the counter store answers."""
-        self._store_up.set_function(lambda: float(is_up()))
+        """Have each scrape ask whether the counter store answers; a service without one shows no such metric."""
+        store_up = self._gauge("tollhouse_store_up", "1 while the counter store answers.")
+        store_up.set_function(lambda: float(is_up()))
 
 
 def _closed(value: str, known: frozenset[str]) -> str:

@@ -84,7 +84,8 @@ class PolicyService(Generic[T]):
         waiting = self._parts.waiting_for()
         if self.snapshot() is None:
             waiting = ("a policy set", *waiting)
-        return Readiness(not waiting, waiting, self._parts.warnings())
+        lost = ("decision records are being lost",) if self._parts.decision_log.is_failing else ()
+        return Readiness(not waiting, waiting, (*self._parts.warnings(), *lost))
 
     def snapshot(self) -> T | None:
         """Return the active policy snapshot, or None before the first load."""

@@ -20,6 +20,9 @@ from extauthz.wire import Stamp
 PLAIN_FIELDS: Final = frozenset({"time", "decision_id", "merchant_id", "policy_revision", "amount_minor"})
 """Members whose digits are no card number; masking leaves them alone."""
 
+_MAX_TEXT: Final = 256
+"""Characters of a text that the caller chose: thousands of records may wait, and each keeps its texts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
@@ -70,10 +73,10 @@ def _facts(trail: Trail, request: AuthzRequest | None) -> dict[str, Any]:
         "unknown_attributes": list(trail.risk.unknown_attributes),
     }
     if request is not None:
-        facts["request_id"] = request.request_id
+        facts["request_id"] = request.request_id[:_MAX_TEXT]
         facts["peer_ip"] = request.peer_ip
     if trail.principal is not None:
-        facts["client_id"] = trail.principal.client_id
+        facts["client_id"] = trail.principal.client_id[:_MAX_TEXT]
         facts["token_issuer"] = trail.principal.token_issuer
     if AMOUNT in trail.payment:
         facts["amount_minor"] = str(trail.payment[AMOUNT])

@@ -72,7 +72,7 @@ class AuthorizationServicer:
             call.decision = await self._decide(tables, call, message, started + (deadline - started) * BUDGET_SHARE)
             return render_check_response(call.decision, stamp, call.request)
         except asyncio.CancelledError:
-            call.decision = Unavailable(Reason.DEADLINE_EXCEEDED, detail="the caller went away")
+            call.decision = Unavailable(Reason.DEADLINE_EXCEEDED, detail="the call ended before its answer")
             raise
         except Exception:
             log.exception("check failed, decision %s", stamp.decision_id)

@@ -61,7 +61,7 @@ class RateLimitServicer:
             verdict = await self._judge(tables, trail, message, started + (deadline - started) * BUDGET_SHARE)
             return self._render(verdict, trail)
         except asyncio.CancelledError:
-            verdict = OverLimit(Reason.INTERNAL, detail="the caller went away")
+            verdict = OverLimit(Reason.INTERNAL, detail="the call ended before its answer")
             raise
         except Exception:
             log.exception("ShouldRateLimit failed")

@@ -85,6 +85,28 @@ async def test_record_says_what_was_decided_in_the_fields_of_the_proto_and_nothi
     assert token not in running.log.read_text()
 
 
+async def test_record_masks_and_shortens_what_the_caller_chose(running):
+    hostile = {"client_id": "payer@example.org\n{}", "sub": "payer@example.org"}
+    await running.check(running.token(**hostile), headers={"x-request-id": "4111111111111111\n" + "x" * 50_000})
+    await running.service.stop()
+    text = running.log.read_text()
+    assert len(text.splitlines()) == 1
+    assert len(text) < 1_000
+    assert "payer" not in text
+    assert "4111111111111111" not in text
+
+
+async def test_decision_log_that_takes_nothing_is_shown(running):
+    running.log.mkdir()
+    await running.check()
+
+    async def is_shown():
+        return "decision records are being lost" in running.service.readiness().warnings
+
+    await eventually(is_shown)
+    assert running.service.readiness().is_ready
+
+
 async def test_reload_that_removes_an_audience_makes_the_next_request_401(running):
     token = running.token()
     assert await running.reason(token) == "allow"

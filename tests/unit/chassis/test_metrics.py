@@ -63,6 +63,7 @@ def test_one_policy_series_stays_whatever_the_number_of_reloads():
 
 def test_background_facts_are_shown():
     made = metrics()
+    assert "tollhouse_store_up" not in generate_latest(made.registry).decode()  # a service without a store
     made.records_lost(3)
     is_up = [True]
     made.watch_store(lambda: is_up[0])
