@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from policy.loader import PolicySet
+
+_IDS_IN_A_LINE: Final = 100
 
 
 def loosened(old: PolicySet, new: PolicySet) -> list[str]:
@@ -43,12 +46,16 @@ def _operations(old: PolicySet, new: PolicySet) -> Iterator[str]:
 
 def _merchants(old: PolicySet, new: PolicySet) -> Iterator[str]:
     before = {merchant.id: merchant for merchant in old.merchants.merchants}
+    added: list[str] = []
     for merchant in new.merchants.merchants:
         known = before.get(merchant.id)
         if known is None:
-            yield f"merchant {merchant.id} was added"
+            added.append(merchant.id)
         elif known.status == "suspended" and merchant.status == "active":
             yield f"merchant {merchant.id} is no longer suspended"
+    for start in range(0, len(added), _IDS_IN_A_LINE):
+        # Together: ten thousand lines at once would hold up the calls that come meanwhile.
+        yield f"merchants were added: {', '.join(added[start : start + _IDS_IN_A_LINE])}"
 
 
 def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:

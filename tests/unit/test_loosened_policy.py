@@ -51,7 +51,12 @@ def sentences(tmp_path, file, old, new):
         ),
         ("risk.yaml", "action: decline", "action: review", "went from decline to review"),
         ("risk.yaml", '"SY", "CU"]\n    reason: The card', '"SY"]\n    reason: The card', "has another condition"),
-        ("merchants.yaml", "  - id: m_suspended", "  - id: m_suspended_no_more", "was added"),
+        (
+            "merchants.yaml",
+            "  - id: m_suspended",
+            "  - id: m_suspended_no_more",
+            "merchants were added: m_suspended_no_more",
+        ),
         (
             "routes.yaml",
             "scopes: [payments:refund]",
@@ -95,3 +100,15 @@ def test_removed_quota_and_removed_rule_are_said(tmp_path):
     after = load_policy_set(policies)
     assert ratelimit.changes.loosened(before, after) == ["quota amount_per_day_trial was removed"]
     assert extauthz.changes.loosened(before, after) == ["risk rule old_access_token was removed"]
+
+
+def test_many_new_merchants_share_lines_that_name_each_one(tmp_path):
+    policies = copy_policies(tmp_path / "policies")
+    before = load_policy_set(policies)
+    entry = "  - {id: m_%d, name: Shop, status: active, tier: standard, time_zone: Europe/Berlin}\n"
+    names = [f"m_{number}" for number in range(250)]
+    with (policies / "merchants.yaml").open("a") as file:
+        file.writelines(entry % number for number in range(250))
+    said = extauthz.changes.loosened(before, load_policy_set(policies))
+    assert len(said) == 3
+    assert [name for line in said for name in line.removeprefix("merchants were added: ").split(", ")] == names
