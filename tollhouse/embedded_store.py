@@ -84,6 +84,11 @@ class EmbeddedStore:
             raise
         return self.url
 
+    async def wait(self) -> None:
+        """Return once the server has ended, asked to or not."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def stop(self) -> None:
         """End the server and wait for it; its URL stays reserved for the next `start`."""
         process, self._process = self._process, None

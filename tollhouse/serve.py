@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sys
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -81,7 +81,10 @@ def serve(request: ServeRequest) -> int:
     options = _host_options(request)
     _check_settings(request)
     setup_logging(request.service.value, level=request.settings.log_level)
-    return uvloop.run(_run(request, _choose_transport(request.transport), options))
+    try:
+        return uvloop.run(_run(request, _choose_transport(request.transport), options))
+    except EmbeddedStoreFailed as error:
+        raise UsageError(str(error)) from error
 
 
 def _host_options(request: ServeRequest) -> HostOptions:
@@ -143,18 +146,36 @@ def _choose_transport(wanted: Transport | None) -> Transport:
 
 
 async def _run(request: ServeRequest, transport: Transport, options: HostOptions) -> int:
-    async with AsyncExitStack() as stack:
-        settings = request.settings
-        if settings.store == EMBEDDED_STORE:
-            try:
-                store = await stack.enter_async_context(EmbeddedStore())
-            except EmbeddedStoreFailed as error:
-                raise UsageError(str(error)) from error
-            settings = replace(settings, store=store.url)
-        if transport is Transport.ENVOY:
-            return await serve_envoy(f"{request.service}.server:app", options, settings.to_environment())
-        return await serve_grpcio(_builder(request.service, settings), options)
-    raise AssertionError("unreachable: the stack swallows nothing")
+    if request.settings.store != EMBEDDED_STORE:
+        return await _serve(request.service, transport, options, request.settings)
+    async with EmbeddedStore() as store:
+        stop = asyncio.Event()
+        settings = replace(request.settings, store=store.url)
+        serving = asyncio.create_task(_serve(request.service, transport, options, settings, stop=stop))
+        store_end = asyncio.create_task(store.wait())
+        await asyncio.wait((serving, store_end), return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            store_end.cancel()
+            return serving.result()
+        # Started anew it would be empty, and every quota with it: that is for a person to decide.
+        print("the embedded store ended by itself; nothing can be counted any more", file=sys.stderr, flush=True)
+        stop.set()
+        await serving
+        return 1
+    raise AssertionError("unreachable: the store swallows nothing")
+
+
+async def _serve(
+    service: ServiceName,
+    transport: Transport,
+    options: HostOptions,
+    settings: ServiceSettings,
+    *,
+    stop: asyncio.Event | None = None,
+) -> int:
+    if transport is Transport.ENVOY:
+        return await serve_envoy(f"{service}.server:app", options, settings.to_environment(), stop=stop)
+    return await serve_grpcio(_builder(service, settings), options, stop=stop)
 
 
 def _builder(service: ServiceName, settings: ServiceSettings) -> Callable[[], Any]:
