@@ -1,0 +1,81 @@
+"""What is measured: the cases, the load levels, and which policy set each case runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+EXTAUTHZ: Final = "extauthz"
+RATELIMIT: Final = "ratelimit"
+TRANSPORTS: Final = ("envoy", "grpcio")
+FLOOR: Final = "floor"
+WARM: Final = "warm"
+COLD: Final = "cold"
+
+METHODS: Final[Mapping[str, str]] = {
+    EXTAUTHZ: "/envoy.service.auth.v3.Authorization/Check",
+    RATELIMIT: "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
+}
+EXPECTED_VERDICTS: Final[Mapping[str, str]] = {EXTAUTHZ: "allow", RATELIMIT: "within_limit"}
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyShape:
+    """How large a generated policy set is.
+
+    Attributes:
+        merchants: Merchants, each with limits of its own.
+        operations: Routes; the measured one is the last.
+        rules: Risk rules, of which none hits.
+    """
+
+    merchants: int = 100
+    operations: int = 10
+    rules: int = 20
+
+
+_SHAPES: Final[Mapping[tuple[str, str], PolicyShape]] = {
+    (EXTAUTHZ, WARM): PolicyShape(),
+    (EXTAUTHZ, COLD): PolicyShape(),
+    (EXTAUTHZ, "merchants_10"): PolicyShape(merchants=10),
+    # A routes file holds at most 1000 operations.
+    (EXTAUTHZ, "merchants_10k"): PolicyShape(merchants=10_000, operations=1000),
+    (EXTAUTHZ, "rules_100"): PolicyShape(rules=100),
+    (RATELIMIT, WARM): PolicyShape(),
+    (RATELIMIT, "merchants_10"): PolicyShape(merchants=10),
+    # Here the limits are many: 10,000 merchants times 10 operations times 2 quotas.
+    (RATELIMIT, "merchants_10k"): PolicyShape(merchants=10_000),
+}
+
+
+def cases_of(service: str) -> tuple[str, ...]:
+    """Return the cases of a service, the floor first."""
+    return (FLOOR, *(case for owner, case in _SHAPES if owner == service))
+
+
+def shape_of(service: str, case: str) -> PolicyShape:
+    """Return the size of the policy set that a case runs on; the floor's requests are those of `warm`."""
+    return _SHAPES[service, WARM if case == FLOOR else case]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How many requests are in flight, and how they are spread.
+
+    Attributes:
+        processes: h2load processes, each with its own token, merchant, card and body.
+        streams: Requests in flight on the one connection of each.
+    """
+
+    processes: int
+    streams: int
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight in all."""
+        return self.processes * self.streams
+
+
+LEVELS: Final[Mapping[int, Level]] = {level.in_flight: level for level in (Level(1, 1), Level(16, 1), Level(16, 4))}
+MAX_PROCESSES: Final = 16

@@ -1,0 +1,179 @@
+"""Who calls in the benchmarks: one token, merchant, card and body for each h2load process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from bench.cases import EXTAUTHZ
+from bench.policy_sets import AUDIENCE, HOST, OPERATION, PATH, SCOPE, merchant_id
+from chassis.clock import SystemClock
+from policy.handoff import DOMAIN, ENTRIES, NONE, VERSION
+from protos import envoy_wire_pb2 as wire
+
+_KEY_ID: Final = "bench-1"
+_LIFETIME_SECONDS: Final = 86_400
+_LOOPBACK: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIssuer:
+    """A key pair and where its public half is served.
+
+    Attributes:
+        url: `iss` of every token.
+        key: Signs them, RS256.
+    """
+
+    url: str
+    key: rsa.RSAPrivateKey
+
+    @property
+    def jwks_uri(self) -> str:
+        """Where the key set is."""
+        return f"{self.url}/jwks.json"
+
+    def token(self, index: int, merchant: str) -> str:
+        """Return an access token (RFC 9068) of caller number `index`."""
+        now = int(SystemClock().wall())
+        claims = {
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "sub": f"client-{index}",
+            "client_id": f"client-{index}",
+            "iat": now,
+            "exp": now + _LIFETIME_SECONDS,
+            "jti": f"bench-{index}",
+            "scope": SCOPE,
+            "merchant_id": merchant,
+        }
+        return jwt.encode(claims, self.key, algorithm="RS256", headers={"typ": "at+jwt", "kid": _KEY_ID})
+
+
+@contextmanager
+def running_issuer(port: int = 0) -> Iterator[TokenIssuer]:
+    """Serve a fresh key set on loopback; port 0 takes any."""
+    key = rsa.generate_private_key(65537, 2048)
+    jwk = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    document = json.dumps({"keys": [{**jwk, "kid": _KEY_ID, "use": "sig", "alg": "RS256"}]}).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        """Answers every GET with the key set."""
+
+        def do_GET(self) -> None:
+            """Send the document."""
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(document)))
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer((_LOOPBACK, port), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield TokenIssuer(f"http://{_LOOPBACK}:{server.server_address[1]}", key)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def request_messages(service: str, issuer: TokenIssuer, *, merchants: int, count: int) -> list[bytes]:
+    """Return `count` serialised requests, spread over the merchants of a policy set."""
+    step = max(merchants // count, 1)
+    ids = [merchant_id(index * step % merchants) for index in range(count)]
+    if service == EXTAUTHZ:
+        return [check_request(index, merchant, issuer.token(index, merchant)) for index, merchant in enumerate(ids)]
+    return [rate_limit_request(index, merchant) for index, merchant in enumerate(ids)]
+
+
+def framed(message: bytes) -> bytes:
+    """Return the message as the body of a unary gRPC call (grpc PROTOCOL-HTTP2.md, "Length-Prefixed-Message")."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def payment_body(index: int, merchant: str) -> bytes:
+    """Return the JSON body of a card payment that no rule of the generated sets hits."""
+    body = {
+        "merchant_id": merchant,
+        "reference": f"order-2024-{index:06d}",
+        "amount": {"minor_units": 1250 + index, "currency": "EUR"},
+        "initiator": "cit",
+        "method": "card",
+        "card": {
+            "bin": f"4571{index:02d}",
+            "last4": f"{1000 + index}",
+            "country": "DE",
+            "funding": "credit",
+            "brand": "visa",
+        },
+        "payer": {"id": f"payer-{index}", "country": "DE", "ip": f"192.0.2.{index + 1}"},
+        "device": {"id": f"device-{index:08x}"},
+        "shipping": {"country": "DE", "city": "Berlin", "postal_code": "10115"},
+        "billing": {"country": "DE", "city": "Berlin", "postal_code": "10115"},
+        "items": [{"sku": "sku-1", "quantity": 1, "minor_units": 750}, {"sku": "sku-2", "quantity": 2}],
+    }
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def check_request(index: int, merchant: str, token: str) -> bytes:
+    """Return a CheckRequest as Envoy writes it for a payment."""
+    body = payment_body(index, merchant)
+    message = wire.CheckRequest()
+    attributes = message.attributes
+    attributes.source.address.socket_address.address = f"203.0.113.{index + 1}"
+    attributes.source.address.socket_address.port_value = 40_000 + index
+    attributes.destination.address.socket_address.address = "192.0.2.10"
+    attributes.destination.address.socket_address.port_value = 443
+    http = attributes.request.http
+    http.id = f"{1_000_000_000 + index}"
+    http.method, http.path, http.host = "POST", PATH, HOST
+    http.scheme, http.protocol = "https", "HTTP/2"
+    http.size, http.raw_body = len(body), body
+    headers = {
+        ":authority": HOST,
+        ":method": "POST",
+        ":path": PATH,
+        ":scheme": "https",
+        "accept": "application/json",
+        "authorization": f"Bearer {token}",
+        "content-length": str(len(body)),
+        "content-type": "application/json",
+        "user-agent": "shop-backend/3.2",
+        "x-forwarded-proto": "https",
+        "x-request-id": f"00000000-0000-4000-8000-{index:012x}",
+    }
+    http.headers.update(headers)
+    return message.SerializeToString()
+
+
+def rate_limit_request(index: int, merchant: str) -> bytes:
+    """Return a RateLimitRequest that carries the hand-off of a payment."""
+    values = {
+        "handoff": VERSION,
+        "merchant_id": merchant,
+        "operation": OPERATION,
+        "currency": "EUR",
+        "amount_minor": str(1250 + index),
+        "card_key": NONE,
+        "decision_id": f"{index:032x}",
+        "policy_revision": "0123456789abcdef",
+    }
+    request = wire.RateLimitRequest(domain=DOMAIN)
+    descriptor = request.descriptors.add()
+    for name in ENTRIES:
+        descriptor.entries.add(key=name, value=values[name])
+    return request.SerializeToString()
