@@ -136,7 +136,7 @@ def parse_timeout(header: bytes) -> float:
 
 async def _read_body(receive: Receive, limit: int) -> bytes:
     """Return the whole request body, holding at most one message of `limit` bytes and one chunk."""
-    event = await receive()
+    event = await _kept(receive())
     body: bytes = event.get("body", b"")
     if event.get("more_body", False):
         body = await _read_on(receive, bytearray(body), limit)
@@ -149,12 +149,20 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
 async def _read_on(receive: Receive, body: bytearray, limit: int) -> bytes:
     while True:
         _check_size(body, limit)
-        event = await receive()
+        event = await _kept(receive())
         if event["type"] != "http.request":
             raise CallerGoneError
         body += event.get("body", b"")
         if not event.get("more_body", False):
             return bytes(body)
+
+
+def _kept(event: Awaitable[Mapping[str, Any]]) -> Awaitable[Mapping[str, Any]]:
+    """Keep our deadline from cancelling a future of the host's.
+
+    pyvoy sets it all the same when the stream ends, and the event loop would log an error for each.
+    """
+    return asyncio.shield(event) if isinstance(event, asyncio.Future) else event
 
 
 def _check_size(body: bytes | bytearray, limit: int) -> None:

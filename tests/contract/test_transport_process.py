@@ -69,6 +69,22 @@ def test_taken_port_ends_with_code_1(transport: str, which: str):
             assert " serving on " not in server.output()
 
 
+async def test_stream_that_never_sends_gets_its_status_and_leaves_no_trace_in_the_log(transport: str):
+    with EchoProcess(transport) as server:
+        server.serving()
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            silent = channel.stream_unary(PACKAGE + "Echo")(timeout=20)
+            assert await unary(channel, "Echo")(b"meanwhile", timeout=5) == b"meanwhile"
+            if transport == "envoy":  # the other transport leaves a stream without a message to its caller
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await silent
+                assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            silent.cancel()
+        server.terminate()
+        assert await gone(server) == 0
+        assert "Traceback" not in server.output()
+
+
 async def test_unix_socket_serves_and_is_removed(transport: str, tmp_path: Path):
     path = tmp_path / "echo.sock"
     with socket.socket(socket.AF_UNIX) as stale:
