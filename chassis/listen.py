@@ -145,7 +145,7 @@ class HostOptions:
     listen: ListenAddress
     admin: ListenAddress | None = None
     is_insecure_listen: bool = False
-    max_message_bytes: int = 4 * 1024 * 1024
+    max_message_bytes: int = 512 * 1024
     default_timeout_seconds: float = 1.0
     max_timeout_seconds: float = 10.0
     drain_seconds: float = 10.0

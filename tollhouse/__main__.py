@@ -78,6 +78,9 @@ def up_command(
     transport: Annotated[Transport | None, typer.Option(help="Transport of both services.")] = None,
 ) -> None:
     """Start everything on this machine: Envoy, both services, Valkey, a token issuer, a sample upstream."""
+    if not policies.is_dir():
+        typer.echo(f"tollhouse up: --policies {policies} is not a directory", err=True)
+        raise typer.Exit(2)
     from tollhouse.up import run_up
 
     raise typer.Exit(run_up(once=once, port=port, policies=policies, transport=transport.value if transport else None))
