@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -109,6 +110,25 @@ def schema_command(
         written = write_schemas(directory)
     except OSError as error:
         typer.echo(f"tollhouse schema: {directory} cannot be written: {error.strerror}", err=True)
+        raise typer.Exit(2) from error
+    for path in written:
+        typer.echo(str(path))
+
+
+@app.command("dev-secrets")
+def dev_secrets_command(
+    directory: Annotated[Path, typer.Argument(help="Where the files go; made when missing, closed to others.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    user: Annotated[int | None, typer.Option(help="Numeric user id that shall own the files (takes root).")] = None,
+    group: Annotated[int | None, typer.Option(help="Numeric group id that may read the files too.")] = None,
+) -> None:
+    """Write a development CA, certificates for 30 days and a card key, for local runs alone."""
+    from tollhouse.dev_secrets import Readers, SecretsRefused, write_dev_secrets
+
+    try:
+        written = write_dev_secrets(directory, Readers(user, group), is_forced=force, now=dt.datetime.now(dt.UTC))
+    except SecretsRefused as error:
+        typer.echo(f"tollhouse dev-secrets: {error}", err=True)
         raise typer.Exit(2) from error
     for path in written:
         typer.echo(str(path))
