@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from chassis import heap
 from chassis.clock import Clock
 from chassis.metrics import ServiceMetrics
 from chassis.reload import Loaded, LoadFailed, Reloader
@@ -56,6 +57,7 @@ def live_policy(root: Path, compiler: Compiler[T], metrics: ServiceMetrics, cloc
     def on_swap(old: Compiled[T] | None, new: Compiled[T]) -> None:
         compiler.adopt(new.tables)
         metrics.policy_loaded(new.policy.revision, clock.wall())
+        heap.settle()
         log.info("policy revision %s is active", new.policy.revision)
         for sentence in compiler.loosened(old.policy, new.policy) if old else ():
             log.warning("policy revision %s loosens: %s", new.policy.revision, sentence)
