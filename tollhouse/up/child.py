@@ -59,6 +59,11 @@ class Child:
         return self._process is not None and self._process.returncode is None
 
     @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    @property
     def exit_code(self) -> int | None:
         """Exit code of the last run; negative for a signal; None while it runs or before it was started."""
         return None if self._process is None else self._process.returncode
