@@ -103,8 +103,8 @@ def read_yaml(name: str, data: bytes, problems: ProblemList) -> tuple[Source, No
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        readable = data[: error.start].decode("utf-8")
+        line, column = Source.of(name, readable).place(len(readable))
         problems.add(Problem(name, line, column, "P003", "the file is not UTF-8 text"))
         return None
     source = Source.of(name, text)

@@ -1,0 +1,15 @@
+"""Every target of `scripts/fuzz` by its name; the oracles stand in the modules beside this one."""
+
+from __future__ import annotations
+
+from helpers.fuzzing.engine import Target
+from helpers.fuzzing.grpc_targets import GRPC_TIMEOUT, REQUEST_FRAME
+from helpers.fuzzing.policy_target import POLICY
+from helpers.fuzzing.text_targets import HOST, JSON, PATH
+from helpers.fuzzing.token_targets import PRESENTATION, TOKEN
+from helpers.fuzzing.wire_targets import CHECK, HIT
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (CHECK, HIT, PATH, HOST, JSON, TOKEN, PRESENTATION, POLICY, REQUEST_FRAME, GRPC_TIMEOUT)
+}
