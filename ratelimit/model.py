@@ -23,6 +23,7 @@ class LimitQuery:
         amount_minor: Minor units, 0..2^53-1, or None where the operation moves no money.
         decision_id: 32 lower-case hex digits, extauthz' id of the same request.
         policy_revision: Revision that extauthz decided by.
+        card_keys: Keyed hashes of the card number, the current key's first; empty without a card.
     """
 
     merchant_id: str
@@ -31,6 +32,7 @@ class LimitQuery:
     amount_minor: int | None
     decision_id: str
     policy_revision: str
+    card_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 from google.protobuf.message import DecodeError
 
 from chassis.problem import CONTENT_TYPE, problem_body
-from policy.handoff import ABSENT, DOMAIN, ENTRIES, NONE, VERSION
+from policy.handoff import ABSENT, DOMAIN, ENTRIES, NONE, VERSION, read_card_keys
 from policy.money import MAX_AMOUNT_MINOR
 from protos import envoy_wire_pb2 as wire
 from ratelimit.model import LimitQuery, OverLimit, QuotaState, Verdict, WithinLimit
@@ -30,11 +30,10 @@ _SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
     "operation": _IDENTIFIER,
     "currency": _CURRENCY,
     "amount_minor": _AMOUNT,
-    "card_key": _IDENTIFIER,
     "decision_id": _DECISION_ID,
     "policy_revision": _REVISION,
 }
-_MAY_BE_NONE: Final = frozenset({"currency", "amount_minor", "card_key"})
+_MAY_BE_NONE: Final = frozenset({"currency", "amount_minor"})
 
 
 def parse_rate_limit_request(data: bytes) -> LimitQuery | OverLimit:
@@ -77,6 +76,9 @@ def _read_handoff(values: Mapping[str, str]) -> LimitQuery | OverLimit:
         return _invalid("amount_minor is out of range")
     if (amount is None) != (values["currency"] == NONE):
         return _invalid("amount_minor and currency come together or not at all")
+    card_keys = read_card_keys(values["card_key"])
+    if card_keys is None:
+        return _invalid("card_key is absent or malformed")
     return LimitQuery(
         merchant_id=values["merchant_id"],
         operation=values["operation"],
@@ -84,6 +86,7 @@ def _read_handoff(values: Mapping[str, str]) -> LimitQuery | OverLimit:
         amount_minor=amount,
         decision_id=values["decision_id"],
         policy_revision=values["policy_revision"],
+        card_keys=card_keys,
     )
 
 

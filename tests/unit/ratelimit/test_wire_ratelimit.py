@@ -49,13 +49,41 @@ def test_handoff_of_an_operation_without_money_has_no_amount():
     assert (query.currency, query.amount_minor) == (None, None)
 
 
+KEY_1, KEY_2 = f"k1.{'A' * 43}", f"k2.{'b-_' * 14}9"
+
+
+@pytest.mark.parametrize(("text", "card_keys"), [("none", ()), (KEY_1, (KEY_1,)), (f"{KEY_2},{KEY_1}", (KEY_2, KEY_1))])
+def test_card_key_is_read_under_one_key_or_two(text, card_keys):
+    assert parse(message({**HANDOFF, "card_key": text})).card_keys == card_keys
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"{KEY_1},{KEY_1}", id="one key id twice"),
+        pytest.param(f"{KEY_1},k1.{'B' * 43}", id="two hashes under one key id"),
+        pytest.param(f"{KEY_1},{KEY_2},k3.{'C' * 43}", id="three keys"),
+        pytest.param(f"{KEY_1},", id="an open end"),
+        pytest.param(f"{KEY_1},none", id="one key and none"),
+        pytest.param(f"{KEY_1}\n", id="a line feed"),
+        pytest.param(KEY_1[:-1], id="too short"),
+        pytest.param(f"{KEY_1}=", id="padded"),
+        pytest.param("A" * 43, id="no key id"),
+        pytest.param(f"{'k' * 17}.{'A' * 43}", id="a long key id"),
+        pytest.param("4111111111111111", id="a card number"),
+    ],
+)
+def test_card_key_of_another_shape_is_refused(text):
+    assert parse(message({**HANDOFF, "card_key": text})).reason is Reason.HANDOFF_INVALID
+
+
 @pytest.mark.parametrize("key", ENTRIES)
 @pytest.mark.parametrize("value", ["absent", "", "1.0", "-1", "1e3", "01", "a b", "9" * 17, "9007199254740992"])
 def test_entry_that_is_absent_or_malformed_is_refused(key, value):
     query = parse(message({**HANDOFF, key: value}))
     accepted_as_name = {"merchant_id": {"1.0", "-1", "1e3", "01", "9" * 17, "9007199254740992"}}
     names = accepted_as_name["merchant_id"]
-    if key in ("merchant_id", "operation", "card_key") and value in names:
+    if key in ("merchant_id", "operation") and value in names:
         assert isinstance(query, LimitQuery)  # a name of no merchant and no operation: refused by `match`
     elif key == "policy_revision" and value in ("9" * 17, "9007199254740992"):
         assert isinstance(query, LimitQuery)  # digits are hex too; the revision is only recorded
