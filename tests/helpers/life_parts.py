@@ -20,12 +20,13 @@ def issuer(port: int, jwks: Path) -> web.Application:
     """Serve OIDC discovery and the key set."""
     url = f"http://{LOOPBACK}:{port}"
     metadata = {"issuer": url, "jwks_uri": f"{url}/jwks.json"}
+    documents = json.loads(jwks.read_text("utf-8"))
 
     async def discovery(_: web.Request) -> web.Response:
         return web.json_response(metadata)
 
     async def keys(_: web.Request) -> web.Response:
-        return web.json_response(json.loads(jwks.read_text("utf-8")))
+        return web.json_response(documents)
 
     app = web.Application()
     app.router.add_get("/.well-known/openid-configuration", discovery)
