@@ -1,79 +1,58 @@
 """Send the sample payments through a running gate and compare what comes out with what must.
 
-Works on anything that fits `Gate`: the local stack of `tollhouse up`, or one in containers.
+Works on anything that fits `StackDriver`: the local stack of `tollhouse up`, and the one in containers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import http.client
+import contextlib
 import json
 import re
-import threading
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Protocol
 
-from chassis.clock import SystemClock
-from tollhouse.probe import LOOPBACK, get_json, wait_until
+from tollhouse.caller import NO_ANSWER, Answer, connect, exchange
+from tollhouse.flood import flooding
+from tollhouse.probe import wait_until
 from tollhouse.scenarios import Call, Kind, Scenario
-from tollhouse.token import fetch_token
 
-_ANSWER_WITHIN_SECONDS: Final = 15.0
 _LOGGED_WITHIN_SECONDS: Final = 5.0
 _BACK_WITHIN_SECONDS: Final = 20.0
 _BURST_CALLS: Final = 8
-_FLOOD_CALLS: Final = 2000
-_CLOCK: Final = SystemClock()
-_FLOODING_ADDRESS: Final = "127.0.0.2"
-_BAD_TOKEN: Final = "bm90IGEgdG9rZW4"  # noqa: S105 - the point is that it is none
 
 
-class Gate(Protocol):
-    """A running stack, as far as the samples need it."""
+class StackDriver(Protocol):
+    """A running stack, as far as the samples need it. The plain methods block, and are called in threads."""
 
     @property
-    def gate_port(self) -> int:
-        """The Envoy listener, on loopback."""
+    def gate_address(self) -> tuple[str, int]:
+        """Host and port of the Envoy listener."""
 
     @property
-    def stats_port(self) -> int:
-        """Where the sample upstream tells what reached it, on loopback."""
+    def flood_command(self) -> Sequence[str]:
+        """Runs `tollhouse.flood` against the gate from an address other than the samples' own."""
 
-    @property
-    def issuer_url(self) -> str:
-        """The development issuer."""
+    def fetch_token(self, oauth_client: str, scope: str | None) -> str:
+        """Return a token of the development issuer.
 
-    @property
-    def access_log(self) -> Path:
-        """Envoy's access log, one JSON object a line."""
+        Raises:
+            TokenRefused: The issuer gives none.
+        """
+
+    def upstream_stats(self) -> Mapping[str, Any]:
+        """Return what the sample upstream tells about what reached it."""
+
+    def read_access_log(self) -> str:
+        """Return Envoy's access log, one JSON object a line."""
 
     async def take_away(self, name: str) -> None:
         """End one part as a crash would."""
 
     async def bring_back(self, name: str) -> None:
         """Start it again and wait until Envoy sends calls to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came out of the gate.
-
-    Attributes:
-        status: HTTP status; 0 when no answer came.
-        headers: Lower-case names.
-        problem: The problem's members; empty when the body is none.
-        log_key: Request id, or the caller's own address where Envoy refused before drawing one.
-        latency_ms: From sending to the whole answer, milliseconds.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    problem: Mapping[str, Any]
-    log_key: tuple[str, str]
-    latency_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,38 +65,38 @@ class Outcome:
     mistakes: tuple[str, ...] = field(default=())
 
 
-async def send_samples(gate: Gate, scenarios: Sequence[Scenario]) -> AsyncIterator[Outcome]:
+async def send_samples(stack: StackDriver, scenarios: Sequence[Scenario]) -> AsyncIterator[Outcome]:
     """Send the rows one after another; yields each outcome as it comes."""
     for scenario in scenarios:
-        yield await send_sample(gate, scenario)
+        yield await send_sample(stack, scenario)
 
 
-async def send_sample(gate: Gate, scenario: Scenario) -> Outcome:
+async def send_sample(stack: StackDriver, scenario: Scenario) -> Outcome:
     """Send one row.
 
     Raises:
         UpFailed: A part that was stopped does not come back.
         TokenRefused: The issuer gives no token.
     """
-    seen_before = await asyncio.to_thread(_upstream_requests, gate)
-    answers = [await asyncio.to_thread(_send, gate, call) for call in scenario.before]
+    seen_before = await asyncio.to_thread(_upstream_requests, stack)
+    answers = [await asyncio.to_thread(_send, stack, call) for call in scenario.before]
     mistakes = [f"a call before it came out {answer.status}" for answer in answers if answer.status != 200]
     match scenario.kind:
         case Kind.ONE:
-            sent = [await asyncio.to_thread(_send, gate, scenario.call)]
+            sent = [await asyncio.to_thread(_send, stack, scenario.call)]
         case Kind.BURST:
-            sent = await asyncio.to_thread(_burst, gate, scenario.call)
+            sent = await asyncio.to_thread(_burst, stack, scenario.call)
         case Kind.FLOOD:
-            sent = await asyncio.to_thread(_flood, gate, scenario.call)
+            sent = await asyncio.to_thread(_flood, stack, scenario.call)
         case Kind.STOPPED:
-            sent = await _stopped(gate, scenario)
+            sent = await _stopped(stack, scenario)
     deciding = next((answer for answer in sent if answer.status == scenario.expected.status), sent[0])
-    details = await _who_answered(gate, deciding)
+    details = await _who_answered(stack, deciding)
     mistakes += _compare(scenario, deciding, details)
     if scenario.kind in (Kind.FLOOD, Kind.STOPPED) and sent[-1].status != 200:
         mistakes.append(f"the allowed twin came out {sent[-1].status}")
     allowed = sum(answer.status == 200 for answer in (*answers, *sent))
-    mistakes += await asyncio.to_thread(_compare_upstream, gate, allowed, seen_before)
+    mistakes += await asyncio.to_thread(_compare_upstream, stack, allowed, seen_before)
     return Outcome(scenario, deciding, details, tuple(mistakes))
 
 
@@ -141,28 +120,28 @@ def _compare(scenario: Scenario, answer: Answer, details: str) -> list[str]:
     return mistakes
 
 
-def _compare_upstream(gate: Gate, allowed: int, seen_before: int) -> list[str]:
-    stats = get_json(gate.stats_port, "/_stats")
+def _compare_upstream(stack: StackDriver, allowed: int, seen_before: int) -> list[str]:
+    stats = stack.upstream_stats()
     arrived = int(stats["requests"]) - seen_before
     mistakes = [] if arrived == allowed else [f"{arrived} requests reached the upstream, not {allowed}"]
     secret = [name for name in stats["last_headers"] if name == "authorization" or name.startswith("x-tollhouse-")]
     return mistakes + [f"the upstream saw the header {name}" for name in secret]
 
 
-def _upstream_requests(gate: Gate) -> int:
-    return int(get_json(gate.stats_port, "/_stats")["requests"])
+def _upstream_requests(stack: StackDriver) -> int:
+    return int(stack.upstream_stats()["requests"])
 
 
-async def _stopped(gate: Gate, scenario: Scenario) -> list[Answer]:
-    await gate.take_away(scenario.part)
+async def _stopped(stack: StackDriver, scenario: Scenario) -> list[Answer]:
+    await stack.take_away(scenario.part)
     try:
-        refused = await asyncio.to_thread(_send, gate, scenario.call)
+        refused = await asyncio.to_thread(_send, stack, scenario.call)
     finally:
-        await gate.bring_back(scenario.part)
+        await stack.bring_back(scenario.part)
     twins: list[Answer] = []
 
     def twin_passes() -> bool:
-        twins.append(_send(gate, scenario.call))
+        twins.append(_send(stack, scenario.call))
         return twins[-1].status == 200
 
     # A service may still be finding the store again when it calls itself ready.
@@ -170,94 +149,39 @@ async def _stopped(gate: Gate, scenario: Scenario) -> list[Answer]:
     return [refused, twins[-1]]
 
 
-def _burst(gate: Gate, call: Call) -> list[Answer]:
-    token = _token(gate, call)
+def _burst(stack: StackDriver, call: Call) -> list[Answer]:
+    token = _token(stack, call)
     with ThreadPoolExecutor(_BURST_CALLS) as pool:
-        return list(pool.map(lambda _: _exchange(gate, call, token), range(_BURST_CALLS)))
+        return list(pool.map(lambda _: _exchange(stack, call, token), range(_BURST_CALLS)))
 
 
-def _flood(gate: Gate, call: Call) -> list[Answer]:
-    """Flood from one address until it is refused, and on while another address sends its payment."""
-    is_over, is_refused = threading.Event(), threading.Event()
-    refusals: list[Answer] = []
-
-    def flood() -> None:
-        connection = _connect(gate, _FLOODING_ADDRESS)
-        for _ in range(_FLOOD_CALLS):
-            answer = _exchange(gate, call, _BAD_TOKEN, connection)
-            if answer.status == 429:
-                refusals.append(answer)
-                is_refused.set()
-            if is_over.is_set():
-                break
-        connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        flooding = pool.submit(flood)
-        is_refused.wait(_ANSWER_WITHIN_SECONDS)
-        paid = _send(gate, call)
-        is_over.set()
-        flooding.result()
-    return [*refusals[:1], paid]
+def _flood(stack: StackDriver, call: Call) -> list[Answer]:
+    """Pay while another address floods and is refused."""
+    token = _token(stack, call)
+    with flooding(stack.flood_command, call) as refusal:
+        paid = _exchange(stack, call, token)
+    return [refusal or NO_ANSWER, paid]
 
 
-def _send(gate: Gate, call: Call) -> Answer:
-    return _exchange(gate, call, _token(gate, call))
+def _send(stack: StackDriver, call: Call) -> Answer:
+    return _exchange(stack, call, _token(stack, call))
 
 
-def _token(gate: Gate, call: Call) -> str | None:
-    if call.oauth_client is None:
-        return None
-    return fetch_token(gate.issuer_url, merchant=call.oauth_client, scope=call.scope)
+def _token(stack: StackDriver, call: Call) -> str | None:
+    return None if call.oauth_client is None else stack.fetch_token(call.oauth_client, call.scope)
 
 
-def _connect(gate: Gate, source: str = LOOPBACK) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(
-        LOOPBACK, gate.gate_port, timeout=_ANSWER_WITHIN_SECONDS, source_address=(source, 0)
-    )
+def _exchange(stack: StackDriver, call: Call, token: str | None) -> Answer:
+    with contextlib.closing(connect(stack.gate_address)) as connection:
+        return exchange(connection, call, token)
 
 
-def _exchange(
-    gate: Gate, call: Call, token: str | None, connection: http.client.HTTPConnection | None = None
-) -> Answer:
-    used = connection or _connect(gate)
-    headers = {"content-type": "application/json", **call.headers}
-    if token is not None:
-        headers["authorization"] = f"Bearer {token}"
-    started = _CLOCK.monotonic()
-    try:
-        if used.sock is None:
-            used.connect()
-        peer = used.sock.getsockname()
-        used.request(call.method, call.path, body=call.body or None, headers=headers)
-        response = used.getresponse()
-        problem = _problem(response.read())
-    except (OSError, http.client.HTTPException):
-        return Answer(0, {}, {}, ("peer", "none"), 0.0)
-    finally:
-        if connection is None:
-            used.close()
-    latency_ms = (_CLOCK.monotonic() - started) * 1000
-    received = {name.lower(): value for name, value in response.getheaders()}
-    request_id = received.get("x-request-id")
-    log_key = ("request_id", request_id) if request_id else ("peer", f"{peer[0]}:{peer[1]}")
-    return Answer(response.status, received, problem, log_key, latency_ms)
-
-
-def _problem(body: bytes) -> Mapping[str, Any]:
-    try:
-        read = json.loads(body)
-    except ValueError:
-        return {}
-    return read if isinstance(read, dict) and "reason" in read else {}
-
-
-async def _who_answered(gate: Gate, answer: Answer) -> str:
+async def _who_answered(stack: StackDriver, answer: Answer) -> str:
     """Return Envoy's RESPONSE_CODE_DETAILS of an answer from its access log."""
     found: list[str] = []
 
     def is_logged() -> bool:
-        found.extend(_details_in(gate.access_log.read_text("utf-8").splitlines(), answer))
+        found.extend(_details_in(stack.read_access_log().splitlines(), answer))
         return bool(found)
 
     await wait_until(is_logged, _LOGGED_WITHIN_SECONDS)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from tollhouse.probe import get_json
 from tollhouse.token import fetch_token
 from tollhouse.up.stack import Stack
 
@@ -53,7 +52,7 @@ class Edge:
     async def send(self, start: str, *lines: str, body: bytes = PAYMENT) -> list[int]:
         """Send one request with these header lines; return every status that comes back."""
         head = "\r\n".join([start, f"authorization: Bearer {self.token}", "connection: close", *lines, "", ""])
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.stack.gate_port)
+        reader, writer = await asyncio.open_connection(*self.stack.gate_address)
         try:
             writer.write(head.encode("latin-1") + body)
             answer = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
@@ -62,7 +61,7 @@ class Edge:
         return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
 
     def upstream(self) -> dict[str, object]:
-        return get_json(self.stack.stats_port, "/_stats")
+        return self.stack.upstream_stats()
 
     async def assert_refused(self, status: int, start: str, *lines: str, body: bytes = PAYMENT) -> None:
         """The request gets `status` and never arrives; its plain twin does."""

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from helpers.gate_stubs import HANDOFF, StubExtauthz, allow, serving, set_header
-from tollhouse.probe import get_json, get_text, wait_until
+from tollhouse.probe import get_text, wait_until
 from tollhouse.up.child import Child, ChildSpec
 from tollhouse.up.envoy_config import on_ports, read_reference
 from tollhouse.up.ports import Ports, choose_ports
@@ -64,7 +64,7 @@ class Chain:
             connection.close()
 
     def upstream(self) -> dict[str, Any]:
-        return get_json(self._stack.stats_port, "/_stats")
+        return self._stack.upstream_stats()
 
     def admin(self, path: str) -> str | None:
         return get_text(self._ports.envoy_admin, path)

