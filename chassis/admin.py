@@ -95,9 +95,9 @@ class AdminServer:
         readiness = self._service.readiness()
         waiting_for = [*readiness.waiting_for, *(["drain: the process is stopping"] if self._state.is_draining else [])]
         is_ready = readiness.is_ready and not self._state.is_draining
-        warnings = list(readiness.warnings)
+        warnings = [*readiness.warnings, *self._state.tls_warnings()]
         if self._state.is_insecure_listen:
-            warnings.append("insecure listen: other machines reach this service without TLS")
+            warnings.append("insecure listen: other machines reach this service without mutual TLS")
         body = {"ready": is_ready, "waiting_for": waiting_for, "warnings": warnings}
         return _json(body, status=200 if is_ready else 503)
 

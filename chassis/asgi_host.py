@@ -8,6 +8,7 @@ socket. Its law: it never outlives its supervisor.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import shutil
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from chassis.asgi_grpc import GrpcAdapter, Receive, Scope, Send
 from chassis.clock import Clock, SystemClock
 from chassis.control import ControlSocket, Drain, Refused, Started
+from chassis.envoy_secrets import write_secrets
 from chassis.host import ServiceHost, start_host
 from chassis.listen import HostOptions
 from chassis.service import Service, StartRefused
@@ -55,7 +57,7 @@ class AsgiHost:
         control = await _open_control(supervision)
         if control is not None and supervision is not None:
             self._orphan_watch = asyncio.create_task(self._obey(control, supervision))
-        problems = await self._start()
+        problems = await self._start(supervision)
         if problems:
             await _refuse(problems, control, send)
             return
@@ -66,12 +68,14 @@ class AsgiHost:
         await self._stop(control)
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _start(self) -> tuple[str, ...]:
+    async def _start(self, supervision: Supervision | None) -> tuple[str, ...]:
         """Start the service; return why it was refused, empty when it runs."""
         try:
             host = await start_host(self._make)
         except StartRefused as refused:
             return refused.problems or ("the service refused to start",)
+        if host.tls is not None and supervision is not None:
+            host.tls.subscribe(functools.partial(write_secrets, supervision.runtime_dir))
         self._host = host
         self._adapter = GrpcAdapter(host.methods, host.options, self._clock)
         return ()

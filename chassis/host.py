@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator
 from prometheus_client import CollectorRegistry, Gauge
 
 from chassis.admin import AdminServer
+from chassis.clock import SystemClock
 from chassis.health import CHECK_METHOD, HostState, health_check
 from chassis.listen import HostOptions
 from chassis.rpc import Methods
 from chassis.service import Service, StartRefused
 
+from chassis.tls_files import TlsInvalid, TlsWatch
+from chassis.tls_metrics import register_tls
 log = logging.getLogger(__name__)
 
 _INSECURE_GAUGE = "tollhouse_insecure_listen"
@@ -39,6 +42,8 @@ class ServiceHost:
         self.state = HostState(is_insecure_listen=options.is_insecure_listen)
         self.methods: Methods = {**service.methods, CHECK_METHOD: health_check(service, self.state)}
         self.admin_url: str | None = None
+        """Put the parts together; raises StartRefused if the TLS files cannot be served with."""
+        self.tls = _open_tls(options)
         self.options = options
         self._service = service
         self._admin = AdminServer(service, self.state, options.admin) if options.admin is not None else None
@@ -47,6 +52,9 @@ class ServiceHost:
     @property
     def name(self) -> str:
         """The service's name."""
+        if self.tls is not None:
+            self.state.tls_warnings = self.tls.warnings
+            register_tls(service.registry, self.tls)
         return self._service.name
 
     async def start(self) -> None:
@@ -56,8 +64,10 @@ class ServiceHost:
             return
         try:
             self.admin_url = await self._admin.start()
+        if self.tls is not None:
+            await self.tls.start()
         except OSError as error:
-            await self._service.stop()
+            await self._stop_parts()
             raise StartRefused((f"the admin pages cannot be served: {error.strerror or error}",)) from error
 
     def begin_drain(self) -> None:
@@ -72,9 +82,23 @@ class ServiceHost:
 
 
 async def start_host(make: Callable[[], tuple[Service, HostOptions]]) -> ServiceHost:
+        await self._stop_parts()
+
+    async def _stop_parts(self) -> None:
+        if self.tls is not None:
+            await self.tls.stop()
     """Build and start a service; whatever goes wrong, the reason is a text for a person.
 
     Raises:
+def _open_tls(options: HostOptions) -> TlsWatch | None:
+    if options.tls is None:
+        return None
+    try:
+        return TlsWatch(options.tls, SystemClock())
+    except TlsInvalid as problem:
+        raise StartRefused((str(problem),)) from None
+
+
         StartRefused: The service refused, or failed in a way that only the log may tell.
     """
     try:
@@ -135,7 +159,7 @@ def _register_insecure_listen(registry: CollectorRegistry, options: HostOptions)
         return  # the service counts it itself
     gauge = Gauge(
         _INSECURE_GAUGE,
-        "1 when the listener can be reached from other machines without TLS",
+        "1 when the listener can be reached from other machines without mutual TLS",
         registry=registry,
     )
     gauge.set(options.is_insecure_listen)

@@ -13,8 +13,10 @@ import json
 import os
 import socket
 import stat
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from chassis.tls import TlsOptions
 
 MAX_UNIX_PATH_BYTES = 107
 """`sun_path` of struct sockaddr_un on Linux, less its closing NUL byte."""
@@ -134,12 +136,13 @@ class HostOptions:
     Attributes:
         listen: Where calls arrive.
         admin: Where the admin pages are; None for none.
-        is_insecure_listen: `listen` is off loopback without TLS, and the operator said so.
+        is_insecure_listen: `listen` is off loopback without mutual TLS, and the operator said so.
         max_message_bytes: Longest request message; longer ones are RESOURCE_EXHAUSTED.
         default_timeout_seconds: Deadline of a call that brings no `grpc-timeout`.
         max_timeout_seconds: Longest deadline; a longer `grpc-timeout` is cut to it.
         drain_seconds: Longest wait for calls in flight at a stop.
         lame_duck_seconds: How long NOT_SERVING is shown before the listener closes.
+        tls: Certificates of the service listener and its callers; None: plain text.
     """
 
     listen: ListenAddress
@@ -150,19 +153,32 @@ class HostOptions:
     max_timeout_seconds: float = 10.0
     drain_seconds: float = 10.0
     lame_duck_seconds: float = 1.0
+    tls: TlsOptions | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an exposed listener nobody asked for and an admin server others can reach."""
-        if not self.listen.is_local and not self.is_insecure_listen:
-            raise ValueError(f"{self.listen} is reachable from other machines; that needs an explicit consent")
+        """Refuse an exposed listener nobody asked for and an admin server others can reach.
+
+        A server certificate alone does not make an exposed listener safe: it tells callers who we are, and lets
+        in whoever calls.
+        """
+        if not (self.listen.is_local or self.is_mutual_tls or self.is_insecure_listen):
+            raise ValueError(
+                f"{self.listen} is reachable from other machines; that needs mutual TLS or an explicit consent"
+            )
         if self.admin is not None and not self.admin.is_local:
             raise ValueError(f"{self.admin} is reachable from other machines; admin pages stay on loopback")
+
+    @property
+    def is_mutual_tls(self) -> bool:
+        """Whether callers must prove who they are."""
+        return self.tls is not None and self.tls.is_mutual
 
     def to_json(self) -> str:
         """Return the options as one line that `from_json` reads."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         fields["listen"] = str(self.listen)
         fields["admin"] = None if self.admin is None else str(self.admin)
+        fields["tls"] = None if self.tls is None else asdict(self.tls)
         return json.dumps(fields)
 
     @classmethod
@@ -176,8 +192,13 @@ class HostOptions:
         if not isinstance(fields, dict):
             raise ValueError("host options must be a JSON object")
         try:
-            admin = fields.pop("admin")
+            admin, tls = fields.pop("admin"), fields.pop("tls")
             listen = ListenAddress.parse(fields.pop("listen"))
-            return cls(listen=listen, admin=None if admin is None else ListenAddress.parse(admin), **fields)
+            return cls(
+                listen=listen,
+                admin=None if admin is None else ListenAddress.parse(admin),
+                tls=None if tls is None else TlsOptions(**tls),
+                **fields,
+            )
         except (KeyError, TypeError):
             raise ValueError("host options have missing or unknown members") from None

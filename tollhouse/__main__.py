@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from policy.settings import DEFAULT_ERRORS_URI, ServiceSettings
-from tollhouse.serve import ServeRequest, ServiceName, Transport, UsageError, serve
+from tollhouse.serve import ServeRequest, ServiceName, TlsRequest, Transport, UsageError, serve
 
 app = typer.Typer(
     name="tollhouse",
@@ -45,8 +45,18 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         typer.Option(help="Counters of ratelimit: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded:, memory:."),
     ] = "",
     insecure_listen: Annotated[
-        bool, typer.Option("--insecure-listen", help="Accept a --listen that other machines can reach without TLS.")
+        bool,
+        typer.Option("--insecure-listen", help="Accept a --listen that other machines can reach without mutual TLS."),
     ] = False,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file: certificate of --listen, intermediates.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file: private key of --tls-cert.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="PEM file: authorities of the callers; needs --peer-san.")
+    ] = None,
+    peer_san: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that a caller's certificate must carry, exactly: a URI or a DNS name. Repeatable."),
+    ] = None,
     decision_log: Annotated[str, typer.Option(help="File for decision records, JSON lines; - is stdout.")] = "-",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     errors_uri: Annotated[str, typer.Option(help="Where docs/errors.md is published.")] = DEFAULT_ERRORS_URI,
@@ -62,7 +72,8 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         log_level=log_level,
         errors_uri=errors_uri,
     )
-    request = ServeRequest(service, listen, admin, transport, insecure_listen, settings)
+    tls = TlsRequest(tls_cert, tls_key, tls_client_ca, tuple(peer_san or ()))
+    request = ServeRequest(service, listen, admin, transport, insecure_listen, tls, settings)
     try:
         code = serve(request)
     except UsageError as error:

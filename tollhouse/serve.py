@@ -23,6 +23,7 @@ from chassis.listen import HostOptions, ListenAddress
 from chassis.logs import LEVELS, setup_logging
 from chassis.record import STDOUT
 from chassis.service import Service
+from chassis.tls import TlsOptions
 from policy.settings import ServiceSettings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
@@ -52,6 +53,36 @@ class UsageError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class TlsRequest:
+    """The TLS options of the command line; empty without TLS.
+
+    Attributes:
+        certificate: PEM file of the service's certificate chain.
+        private_key: PEM file of its key.
+        client_ca: PEM file of the authorities whose callers are believed.
+        peer_sans: Names of which a caller's certificate needs one.
+    """
+
+    certificate: Path | None = None
+    private_key: Path | None = None
+    client_ca: Path | None = None
+    peer_sans: tuple[str, ...] = ()
+
+    def to_options(self) -> TlsOptions | None:
+        """Return what the transports read.
+
+        Raises:
+            ValueError: Options that need each other were not given together.
+        """
+        if self.certificate is None or self.private_key is None:
+            if self == TlsRequest():
+                return None
+            raise ValueError("--tls-cert and --tls-key are given together, and --tls-client-ca, --peer-san with them")
+        client_ca = None if self.client_ca is None else str(self.client_ca.absolute())
+        return TlsOptions(str(self.certificate.absolute()), str(self.private_key.absolute()), client_ca, self.peer_sans)
+
+
+@dataclass(frozen=True, slots=True)
 class ServeRequest:
     """What `tollhouse serve` was asked for.
 
@@ -60,7 +91,8 @@ class ServeRequest:
         listen: `HOST:PORT` or `unix:PATH`.
         admin: Address of the admin pages, or None.
         transport: None: the fast one wherever it can run.
-        is_insecure_listen: The operator accepts a port that others can reach without TLS.
+        is_insecure_listen: The operator accepts a port that others can reach without mutual TLS.
+        tls: What the command line says about certificates.
         settings: Everything the service itself reads.
     """
 
@@ -69,6 +101,7 @@ class ServeRequest:
     admin: str | None
     transport: Transport | None
     is_insecure_listen: bool
+    tls: TlsRequest
     settings: ServiceSettings
 
 
@@ -91,12 +124,15 @@ def _host_options(request: ServeRequest) -> HostOptions:
     try:
         listen = ListenAddress.parse(request.listen)
         admin = ListenAddress.parse(request.admin) if request.admin else None
-        if not listen.is_local and not request.is_insecure_listen:
+        tls = request.tls.to_options()
+        is_exposed = not listen.is_local and (tls is None or not tls.is_mutual)
+        if is_exposed and not request.is_insecure_listen:
             raise UsageError(
                 f"--listen {listen} can be reached from other machines: whoever reaches this port can burn quotas and "
-                "forge identities. Listen on loopback or a Unix socket, or accept it with --insecure-listen."
+                "forge identities. Have callers prove who they are (--tls-cert, --tls-key, --tls-client-ca, "
+                "--peer-san), listen on loopback or a Unix socket, or accept it with --insecure-listen."
             )
-        return HostOptions(listen=listen, admin=admin, is_insecure_listen=not listen.is_local)
+        return HostOptions(listen=listen, admin=admin, is_insecure_listen=is_exposed, tls=tls)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -36,6 +36,7 @@ class EchoService:
         self._environment = environment
         self.registry = CollectorRegistry()
         self._ended = Counter("echo_ended", "Slow calls by their end", ["how"], registry=self.registry)
+        self._echoed = Counter("echo_echoed", "Calls of Echo that reached it", registry=self.registry)
         self._is_started = False
         self.methods = {
             PACKAGE + "Echo": self._echo,
@@ -69,6 +70,7 @@ class EchoService:
         return message
 
     async def _deadline(self, message: bytes, deadline: float) -> bytes:
+        self._echoed.inc()
         return f"{deadline - time.monotonic():.3f}".encode()
 
     async def _sleep(self, message: bytes, deadline: float) -> bytes:
