@@ -44,7 +44,7 @@ def as_configuration(lines: Iterable[str], certificates: str) -> configparser.Ra
 
 def main(certificates: str) -> None:
     """Write the configuration to stdout."""
-    listed = subprocess.run(  # noqa: S603 - our own interpreter
+    listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True, timeout=60
     )
     as_configuration(listed.stdout.splitlines(), certificates).write(sys.stdout)
