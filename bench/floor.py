@@ -20,7 +20,7 @@ from chassis.asgi_grpc import Receive, Scope, Send
 from chassis.asgi_host import AsgiHost
 from chassis.host import StopSignals, serving_line, start_host
 from chassis.listen import HostOptions
-from chassis.rpc import Methods
+from chassis.rpc import Methods, Sheds
 from chassis.service import Readiness, Service
 from chassis.settings import read_host_options
 from protos import envoy_wire_pb2 as wire
@@ -50,6 +50,7 @@ class FloorService:
     def __init__(self, name: str) -> None:
         self.name = name
         self.methods: Methods = {}
+        self.sheds: Sheds = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self.answered = 0

@@ -5,6 +5,9 @@ ends with exactly one status, within its deadline, and no text of ours or of a l
 Sources: grpc doc/PROTOCOL-HTTP2.md and doc/statuscodes.md, the ASGI HTTP specification with its
 `http.response.trailers` extension.
 
+A call that has waited too long, or one too many, is shed (`overload`): its request is not even read. The wait is
+known because the hosting Envoy writes into each request when it saw it.
+
 The host never says that the caller has gone once the request was read, and never cancels a call: a
 handler therefore lives at most until its deadline, which every call has.
 """
@@ -19,6 +22,7 @@ from urllib.parse import quote
 
 from chassis.clock import Clock
 from chassis.listen import HostOptions
+from chassis.overload import LoadGate
 from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
 
 Scope = Mapping[str, Any]
@@ -36,6 +40,9 @@ _READ_CONTENT_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"}
 _CONTENT_TYPE: Header = (b"content-type", b"application/grpc")
 # Sent with every refusal, so that a caller that compressed learns what is read (doc/compression.md).
 _ACCEPT_ENCODING: Header = (b"grpc-accept-encoding", b"identity")
+
+ARRIVAL_HEADER = b"x-tollhouse-arrival"
+"""Seconds since 1970 at which the hosting Envoy saw the request; it overwrites what a caller sends."""
 
 _RESPONSE_START: dict[str, Any] = {
     "type": "http.response.start",
@@ -58,8 +65,9 @@ class CallerGoneError(Exception):
 class GrpcAdapter:
     """An ASGI application for `http` scopes that serves unary gRPC methods."""
 
-    def __init__(self, methods: Methods, options: HostOptions, clock: Clock) -> None:
+    def __init__(self, methods: Methods, options: HostOptions, clock: Clock, load: LoadGate) -> None:
         self._methods = dict(methods)
+        self._load = load
         self._options = options
         self._clock = clock
 
@@ -89,20 +97,31 @@ class GrpcAdapter:
         handler = self._methods.get(path)
         if handler is None:
             raise RpcError(StatusCode.UNIMPLEMENTED, "unknown method")
-        timeout = self._timeout_seconds(headers.get(b"grpc-timeout"))
-        deadline = self._clock.monotonic() + timeout
+        granted = self._timeout_seconds(headers.get(b"grpc-timeout"))
+        left = granted - self._waited_seconds(headers.get(ARRIVAL_HEADER))
+        shed = self._load.shed(path, left, granted)
+        if shed is not None:
+            return shed
+        deadline = self._clock.monotonic() + left
+        self._load.in_flight += 1
         try:
-            async with asyncio.timeout(timeout) as scope:
-                return await self._call(handler, headers, receive, deadline)
+            async with asyncio.timeout(left) as scope:
+                reply = await self._call(handler, headers, receive, deadline)
+            if self._clock.monotonic() <= deadline:
+                return reply
+            # Worked on without a pause until it was too late for the timeout to end it: no late allow leaves here.
+            raise _too_late()
         except (RpcError, CallerGoneError):
             raise
         except TimeoutError:
             if scope.expired():
-                raise RpcError(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded") from None
+                raise _too_late() from None
             # A time-out that a handler let escape is a bug like any other.
             log.exception("call_failed")
         except Exception:
             log.exception("call_failed")
+        finally:
+            self._load.in_flight -= 1
         raise RpcError(StatusCode.INTERNAL, "internal error")
 
     async def _call(
@@ -119,6 +138,10 @@ class GrpcAdapter:
         if header is None:
             return self._options.default_timeout_seconds
         return min(parse_timeout(header), self._options.max_timeout_seconds)
+
+    def _waited_seconds(self, arrival: bytes | None) -> float:
+        # Wall time, as Envoy writes it. A clock set back shows as no wait, one set forward sheds the calls of a moment.
+        return 0.0 if arrival is None else max(self._clock.wall() - float(arrival), 0.0)
 
 
 def parse_timeout(header: bytes) -> float:
@@ -170,6 +193,10 @@ def _check_size(body: bytes | bytearray, limit: int) -> None:
     is_announced = len(body) >= _PREFIX_BYTES and int.from_bytes(body[1:_PREFIX_BYTES], "big") > limit
     if is_announced or len(body) > limit + _PREFIX_BYTES:
         raise _too_large()
+
+
+def _too_late() -> RpcError:
+    return RpcError(StatusCode.DEADLINE_EXCEEDED, "deadline exceeded")
 
 
 def _too_large() -> RpcError:

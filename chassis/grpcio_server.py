@@ -28,6 +28,7 @@ from chassis.grpcio_tls import PeerCheck, credentials_of, peer_checks
 from chassis.health import CHECK_METHOD
 from chassis.host import ServiceHost, StopSignals, serving_line, start_host
 from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress, remove_dead_socket
+from chassis.overload import LoadGate
 from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
 from chassis.service import Service, StartRefused
 
@@ -106,7 +107,7 @@ async def _serve(
     methods = {
         path: handler if path == CHECK_METHOD else traffic.counted(handler) for path, handler in host.methods.items()
     }
-    server = _server(methods, options, SystemClock())
+    server = _server(methods, options, SystemClock(), host.load)
     try:
         bound = _bind(server, options.listen, credentials_of(host.tls))
     except OSError as error:
@@ -154,9 +155,9 @@ async def _until_calls_cease(traffic: _Traffic, signals: StopSignals) -> None:
         quiet_polls, before = quiet_polls + 1 if is_quiet else 0, traffic.started
 
 
-def _server(methods: Methods, options: HostOptions, clock: Clock) -> grpc.aio.Server:
+def _server(methods: Methods, options: HostOptions, clock: Clock, load: LoadGate) -> grpc.aio.Server:
     return grpc.aio.server(
-        handlers=[_Router(methods, options, clock)],
+        handlers=[_Router(methods, options, clock, load)],
         options=[
             ("grpc.max_concurrent_streams", _MAX_CONCURRENT_STREAMS),
             ("grpc.max_receive_message_length", options.max_message_bytes),
@@ -170,8 +171,8 @@ def _server(methods: Methods, options: HostOptions, clock: Clock) -> grpc.aio.Se
 def _bind(server: grpc.aio.Server, address: ListenAddress, credentials: grpc.ServerCredentials | None) -> ListenAddress:
     if address.unix_path is not None:
         remove_dead_socket(address.unix_path)
-        server.add_insecure_port(str(address))
     port = (
+        server.add_insecure_port(str(address))
         if credentials is None
         else server.add_secure_port(str(address), credentials)
     )
@@ -181,15 +182,49 @@ def _bind(server: grpc.aio.Server, address: ListenAddress, credentials: grpc.Ser
 class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
     """Hands raw request bytes to the handler of a method path; unknown paths are UNIMPLEMENTED."""
 
-    def __init__(self, methods: Methods, options: HostOptions, clock: Clock) -> None:
+    def __init__(self, methods: Methods, options: HostOptions, clock: Clock, load: LoadGate) -> None:
+        check_of = peer_checks(options.tls)
         self._handlers = {
-            path: grpc.unary_unary_rpc_method_handler(_bounded(handler, options, clock))
+            path: grpc.unary_unary_rpc_method_handler(
+                _guarded(_shedding(path, _bounded(handler, options, clock), load), check_of(path))
+            )
             for path, handler in methods.items()
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Return the handler of one call, None for an unknown method."""
         return self._handlers.get(handler_call_details.method)
+
+
+def _guarded(serve: Callable[[bytes, Any], Any], is_allowed: PeerCheck | None) -> Callable[[bytes, Any], Any]:
+    """Return the handler for the callers it is meant for; it never runs for others."""
+    if is_allowed is None:
+        return serve
+
+    async def serve_allowed(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        if not is_allowed(context.auth_context()):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this caller may not call this method")
+        reply: bytes = await serve(message, context)
+        return reply
+
+    return serve_allowed
+
+
+def _shedding(path: str, serve: Callable[[bytes, Any], Any], load: LoadGate) -> Callable[[bytes, Any], Any]:
+    """Return the handler for the calls that there is room and time for; the others are answered at once."""
+
+    async def serve_or_shed(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        shed = load.shed_by_rest(path, context.time_remaining())
+        if shed is not None:
+            return shed
+        load.in_flight += 1
+        try:
+            reply: bytes = await serve(message, context)
+            return reply
+        finally:
+            load.in_flight -= 1
+
+    return serve_or_shed
 
 
 def _bounded(handler: UnaryHandler, options: HostOptions, clock: Clock) -> Callable[[bytes, Any], Any]:
@@ -199,6 +234,7 @@ def _bounded(handler: UnaryHandler, options: HostOptions, clock: Clock) -> Calla
         remaining = context.time_remaining()
         timeout = options.default_timeout_seconds if remaining is None else remaining
         timeout = min(timeout, options.max_timeout_seconds)
+        deadline = clock.monotonic() + timeout
         refusal = StatusCode.INTERNAL, "internal error"
         try:
             async with asyncio.timeout(timeout) as scope:
@@ -221,4 +257,3 @@ def _bounded(handler: UnaryHandler, options: HostOptions, clock: Clock) -> Calla
         raise AssertionError("abort always raises")
 
     return serve
-        deadline = clock.monotonic() + timeout

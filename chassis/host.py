@@ -19,11 +19,12 @@ from chassis.admin import AdminServer
 from chassis.clock import SystemClock
 from chassis.health import CHECK_METHOD, HostState, health_check
 from chassis.listen import HostOptions
+from chassis.overload import LoadGate
 from chassis.rpc import Methods
 from chassis.service import Service, StartRefused
-
 from chassis.tls_files import TlsInvalid, TlsWatch
 from chassis.tls_metrics import register_tls
+
 log = logging.getLogger(__name__)
 
 _INSECURE_GAUGE = "tollhouse_insecure_listen"
@@ -36,36 +37,39 @@ class ServiceHost:
         methods: The service's own methods and the health check.
         admin_url: Where the admin pages are once started; None for none.
         options: How it is served.
+        tls: The certificates in use; None without TLS.
+        load: Says which calls are worked on.
     """
 
     def __init__(self, service: Service, options: HostOptions) -> None:
-        self.state = HostState(is_insecure_listen=options.is_insecure_listen)
-        self.methods: Methods = {**service.methods, CHECK_METHOD: health_check(service, self.state)}
-        self.admin_url: str | None = None
         """Put the parts together; raises StartRefused if the TLS files cannot be served with."""
         self.tls = _open_tls(options)
+        self.state = HostState(is_insecure_listen=options.is_insecure_listen)
+        self.methods: Methods = {**service.methods, CHECK_METHOD: health_check(service, self.state)}
+        self.load = LoadGate(service.sheds, service.registry, SystemClock())
+        self.admin_url: str | None = None
         self.options = options
         self._service = service
         self._admin = AdminServer(service, self.state, options.admin) if options.admin is not None else None
         _register_insecure_listen(service.registry, options)
+        if self.tls is not None:
+            self.state.tls_warnings = self.tls.warnings
+            register_tls(service.registry, self.tls)
 
     @property
     def name(self) -> str:
         """The service's name."""
-        if self.tls is not None:
-            self.state.tls_warnings = self.tls.warnings
-            register_tls(service.registry, self.tls)
         return self._service.name
 
     async def start(self) -> None:
         """Start the service, then its admin pages; raises StartRefused."""
         await self._service.start()
+        if self.tls is not None:
+            await self.tls.start()
         if self._admin is None:
             return
         try:
             self.admin_url = await self._admin.start()
-        if self.tls is not None:
-            await self.tls.start()
         except OSError as error:
             await self._stop_parts()
             raise StartRefused((f"the admin pages cannot be served: {error.strerror or error}",)) from error
@@ -78,18 +82,14 @@ class ServiceHost:
         """End the admin pages, then the service."""
         if self._admin is not None:
             await self._admin.stop()
-        await self._service.stop()
-
-
-async def start_host(make: Callable[[], tuple[Service, HostOptions]]) -> ServiceHost:
         await self._stop_parts()
 
     async def _stop_parts(self) -> None:
         if self.tls is not None:
             await self.tls.stop()
-    """Build and start a service; whatever goes wrong, the reason is a text for a person.
+        await self._service.stop()
 
-    Raises:
+
 def _open_tls(options: HostOptions) -> TlsWatch | None:
     if options.tls is None:
         return None
@@ -99,6 +99,10 @@ def _open_tls(options: HostOptions) -> TlsWatch | None:
         raise StartRefused((str(problem),)) from None
 
 
+async def start_host(make: Callable[[], tuple[Service, HostOptions]]) -> ServiceHost:
+    """Build and start a service; whatever goes wrong, the reason is a text for a person.
+
+    Raises:
         StartRefused: The service refused, or failed in a way that only the log may tell.
     """
     try:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from chassis.record import DecisionLog
 from chassis.reload import LoadFailed, Reloader
-from chassis.rpc import Methods
+from chassis.rpc import Methods, Sheds
 from chassis.service import Readiness, StartRefused
 
 T = TypeVar("T")
@@ -41,6 +41,7 @@ class ServiceParts(Generic[T]):
         background: Started in order before the service is ready, stopped in reverse.
         waiting_for: Returns what else is missing before calls may come, in words.
         warnings: Returns what an operator should know although the service is ready.
+        sheds: What answers a method's calls under overload.
     """
 
     reloader: Reloader[T]
@@ -48,6 +49,7 @@ class ServiceParts(Generic[T]):
     background: Sequence[Background]
     waiting_for: Callable[[], tuple[str, ...]]
     warnings: Callable[[], tuple[str, ...]]
+    sheds: Sheds
 
 
 class PolicyService(Generic[T]):
@@ -56,6 +58,7 @@ class PolicyService(Generic[T]):
     def __init__(self, name: str, methods: Methods, registry: CollectorRegistry, parts: ServiceParts[T]) -> None:
         self.name = name
         self.methods = methods
+        self.sheds = parts.sheds
         self.registry = registry
         self._parts = parts
         self._started: list[Background] = []

@@ -47,5 +47,11 @@ listens any more (the caller's `grpc-timeout`, capped by the service). Returns o
 response or raises `RpcError`; any other exception becomes INTERNAL with fixed text.
 """
 
+Shed = Callable[[], bytes]
+"""`shed()` returns the answer to a call that is not worked on: a refusal, at a small part of a decision's cost."""
+
+Sheds = Mapping[str, Shed]
+"""Full method path to what answers its calls under overload; a method without one is never shed."""
+
 Methods = Mapping[str, UnaryHandler]
 """Full method path, such as `/envoy.service.auth.v3.Authorization/Check`, to its handler."""

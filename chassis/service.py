@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
-from chassis.rpc import Methods
+from chassis.rpc import Methods, Sheds
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Service(Protocol):
     """`extauthz` or `ratelimit`."""
 
     methods: Methods
+    sheds: Sheds
     registry: CollectorRegistry
 
     async def start(self) -> None:

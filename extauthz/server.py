@@ -56,7 +56,9 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         NAME,
         {CHECK_METHOD: servicer.check},
         metrics.registry,
-        ServiceParts(reloader, decision_log, (http, keys), keys.readiness, keys.warnings),
+        ServiceParts(
+            reloader, decision_log, (http, keys), keys.readiness, keys.warnings, {CHECK_METHOD: servicer.shed}
+        ),
     )
     return service
 

@@ -22,8 +22,9 @@ from extauthz.tables import Tables
 from extauthz.wire import Stamp, parse_check_request, render_check_response
 
 CHECK_METHOD: Final = "/envoy.service.auth.v3.Authorization/Check"
-MAX_IN_FLIGHT: Final = 1024  # checks that may wait at the same time, for example for a token issuer's keys
 BUDGET_SHARE: Final = 0.8  # of Envoy's deadline; the rest is for rendering and the way back
+
+_OVERLOADED: Final = Unavailable(Reason.OVERLOADED)
 
 log = logging.getLogger("extauthz")
 
@@ -57,17 +58,13 @@ class AuthorizationServicer:
         self._clock = clock
         self._ids = ids
         self._stamp = stamp
-        self._in_flight = 0
 
     async def check(self, message: bytes, deadline: float) -> bytes:
         """Decide one CheckRequest; always renders an answer, its own faults included."""
         started = self._clock.monotonic()
         tables = self._tables()
-        stamp = Stamp(
-            self._ids.decision_id(), tables.revision if tables else "", self._stamp.errors_uri, self._stamp.realm
-        )
+        stamp = self._fresh_stamp(tables)
         call = _Call(Trail())
-        self._in_flight += 1
         try:
             call.decision = await self._decide(tables, call, message, started + (deadline - started) * BUDGET_SHARE)
             return render_check_response(call.decision, stamp, call.request)
@@ -79,7 +76,6 @@ class AuthorizationServicer:
             call.decision = Unavailable(Reason.INTERNAL)
             return render_check_response(call.decision, stamp, call.request)
         finally:
-            self._in_flight -= 1
             self._recorder.record(
                 Unavailable(Reason.INTERNAL) if call.decision is None else call.decision,
                 call.trail,
@@ -88,11 +84,19 @@ class AuthorizationServicer:
                 started,
             )
 
+    def shed(self) -> bytes:
+        """Answer a check that there is no time or room for; nothing of it is read, so that a flood costs little."""
+        stamp = self._fresh_stamp(self._tables())
+        self._recorder.record(_OVERLOADED, Trail(step="receive"), stamp, None, self._clock.monotonic())
+        return render_check_response(_OVERLOADED, stamp, None)
+
+    def _fresh_stamp(self, tables: Tables | None) -> Stamp:
+        revision = tables.revision if tables else ""
+        return Stamp(self._ids.decision_id(), revision, self._stamp.errors_uri, self._stamp.realm)
+
     async def _decide(self, tables: Tables | None, call: _Call, message: bytes, deadline: float) -> Decision:
         if tables is None:
             return Unavailable(Reason.POLICY_UNAVAILABLE)
-        if self._in_flight > MAX_IN_FLIGHT:
-            return Unavailable(Reason.OVERLOADED)
         if self._clock.monotonic() >= deadline:
             return Unavailable(Reason.DEADLINE_EXCEEDED)
         request = parse_check_request(message)

@@ -63,7 +63,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         NAME,
         {SHOULD_RATE_LIMIT_METHOD: servicer.should_rate_limit},
         metrics.registry,
-        ServiceParts(reloader, decision_log, (store,), lambda: (), warnings),
+        ServiceParts(reloader, decision_log, (store,), lambda: (), warnings, {SHOULD_RATE_LIMIT_METHOD: servicer.shed}),
     )
     metrics.watch_store(lambda: store.is_available)
     return service

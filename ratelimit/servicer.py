@@ -20,7 +20,6 @@ from ratelimit.tables import Tables
 from ratelimit.wire import parse_rate_limit_request, render_rate_limit_response
 
 SHOULD_RATE_LIMIT_METHOD: Final = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
-MAX_IN_FLIGHT: Final = 4096  # calls that may wait for the store at the same time
 BUDGET_SHARE: Final = 0.8  # of Envoy's deadline; the rest is for rendering and the way back
 _RETRY_SECONDS: Final = 1
 
@@ -47,7 +46,6 @@ class RateLimitServicer:
         self._recorder = recorder
         self._ids = ids
         self._errors_uri = errors_uri
-        self._in_flight = 0
 
     async def should_rate_limit(self, message: bytes, deadline: float) -> bytes:
         """Judge one RateLimitRequest; always renders an answer, its own faults included."""
@@ -56,7 +54,6 @@ class RateLimitServicer:
         tables = self._tables()
         trail = Trail(self._ids.decision_id())
         verdict: Verdict = _unavailable(Reason.INTERNAL)  # the only pre-set value is "no verdict"
-        self._in_flight += 1
         try:
             verdict = await self._judge(tables, trail, message, started + (deadline - started) * BUDGET_SHARE)
             return self._render(verdict, trail)
@@ -68,13 +65,21 @@ class RateLimitServicer:
             verdict = _unavailable(Reason.INTERNAL)
             return self._render(verdict, trail)
         finally:
-            self._in_flight -= 1
             self._recorder.record(verdict, trail, revision=tables.revision if tables else "", started=started)
+
+    def shed(self) -> bytes:
+        """Answer a call that there is no time or room for; nothing of it is read, so that a flood costs little."""
+        tables = self._tables()
+        trail = Trail(self._ids.decision_id(), step="receive")
+        verdict = _unavailable(Reason.OVERLOADED)
+        started = self._engine.clock.monotonic()
+        self._recorder.record(verdict, trail, revision=tables.revision if tables else "", started=started)
+        return self._render(verdict, trail)
 
     async def _judge(self, tables: Tables | None, trail: Trail, message: bytes, deadline: float) -> Verdict:
         if tables is None:
             return _unavailable(Reason.POLICY_UNAVAILABLE)
-        if self._in_flight > MAX_IN_FLIGHT or self._engine.clock.monotonic() >= deadline:
+        if self._engine.clock.monotonic() >= deadline:
             return _unavailable(Reason.OVERLOADED)
         query = parse_rate_limit_request(message)
         if isinstance(query, OverLimit):

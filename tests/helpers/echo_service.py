@@ -38,11 +38,14 @@ class EchoService:
         self._ended = Counter("echo_ended", "Slow calls by their end", ["how"], registry=self.registry)
         self._echoed = Counter("echo_echoed", "Calls of Echo that reached it", registry=self.registry)
         self._is_started = False
+        self.sheds = {PACKAGE + "Sheddable": lambda: b"shed"}
         self.methods = {
             PACKAGE + "Echo": self._echo,
             PACKAGE + "Deadline": self._deadline,
             PACKAGE + "Sleep": self._sleep,
             PACKAGE + "Stubborn": self._stubborn,
+            PACKAGE + "Sheddable": self._sleep,
+            PACKAGE + "Late": self._late,
             PACKAGE + "Refuse": self._refuse,
             PACKAGE + "Crash": self._crash,
             PACKAGE + "TimeOut": self._time_out,
@@ -67,10 +70,10 @@ class EchoService:
         return {"revision": "0123456789abcdef"}
 
     async def _echo(self, message: bytes, deadline: float) -> bytes:
+        self._echoed.inc()
         return message
 
     async def _deadline(self, message: bytes, deadline: float) -> bytes:
-        self._echoed.inc()
         return f"{deadline - time.monotonic():.3f}".encode()
 
     async def _sleep(self, message: bytes, deadline: float) -> bytes:
@@ -85,6 +88,11 @@ class EchoService:
     async def _stubborn(self, message: bytes, deadline: float) -> bytes:
         await asyncio.Event().wait()
         return b"never"
+
+    async def _late(self, message: bytes, deadline: float) -> bytes:
+        while time.monotonic() <= deadline:
+            pass  # never gives the event loop a chance to end it in time
+        return b"too late"
 
     async def _refuse(self, message: bytes, deadline: float) -> bytes:
         raise RpcError(StatusCode(int(message)), "a fixed text, 100 % ours\n\u00e4")

@@ -7,9 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from chassis.asgi_grpc import GrpcAdapter, parse_timeout
 from chassis.clock import SystemClock
 from chassis.listen import HostOptions, ListenAddress
+from chassis.overload import LoadGate
 from chassis.rpc import RpcError
 from helpers.fuzzing.engine import Target
 
@@ -63,7 +66,7 @@ def _serve(chunks: list[Mapping[str, Any]]) -> tuple[list[bytes], list[dict[str,
     async def send(event: dict[str, Any]) -> None:
         events.append(event)
 
-    adapter = GrpcAdapter({"/echo": echo}, _OPTIONS, SystemClock())
+    adapter = GrpcAdapter({"/echo": echo}, _OPTIONS, SystemClock(), LoadGate({}, CollectorRegistry(), SystemClock()))
     scope = {"type": "http", "method": "POST", "path": "/echo", "headers": _HEADERS}
     loop = _loop()
     loop.run_until_complete(adapter(scope, receive, send))

@@ -64,7 +64,7 @@ def _check_problems(problems: tuple[Problem, ...], name: str, content: bytes) ->
 
 
 def _check_place(problem: Problem, text: str) -> None:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = text.split("\n")
     assert 1 <= problem.line <= len(lines), "a line beyond the file"
     assert 1 <= problem.column <= len(lines[problem.line - 1]) + 1, "a column beyond the line"
 

@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from chassis.asgi_grpc import GrpcAdapter, parse_timeout
 from chassis.clock import SystemClock
 from chassis.listen import HostOptions, ListenAddress
+from chassis.overload import LoadGate
 from chassis.rpc import RpcError, StatusCode
 
 LIMIT = 100
@@ -49,9 +51,9 @@ class Exchange:
     async def run(self, headers: dict[str, str] | None = None, path: str = "/s/Echo", method: str = "POST") -> Exchange:
         pairs = [(name.encode(), value.encode()) for name, value in (HEADERS if headers is None else headers).items()]
         scope = {"type": "http", "method": method, "path": path, "headers": pairs}
-        await GrpcAdapter({"/s/Echo": echo, "/s/Refuse": refuse}, OPTIONS, SystemClock())(
-            scope, self.receive, self.send
-        )
+        load = LoadGate({}, CollectorRegistry(), SystemClock())
+        adapter = GrpcAdapter({"/s/Echo": echo, "/s/Refuse": refuse}, OPTIONS, SystemClock(), load)
+        await adapter(scope, self.receive, self.send)
         return self
 
     @property

@@ -1,0 +1,109 @@
+"""Which calls are worked on when there are more than can be: the rest is answered at once, without a decision.
+
+Asked by both transports before a handler runs. Its law: a call that is shed costs a small part of one that is
+served and gets the service's own refusal, never an allow; a call is shed while its caller still listens. Two
+things run out: room (calls in progress, each of which holds memory) and time (what a call has waited before it
+reached us is lost to its deadline).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from chassis.clock import Clock
+from chassis.rpc import Sheds
+
+log = logging.getLogger(__name__)
+
+_LOG_EVERY_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBounds:
+    """From when on calls are shed.
+
+    Attributes:
+        max_in_flight: Calls in progress at the same time.
+        time_share: Part of a call's time that must be left when it is begun.
+        unknown_wait_seconds: Most that must be left where a transport tells what is left but not what was granted.
+    """
+
+    max_in_flight: int = 1024
+    time_share: float = 0.5
+    unknown_wait_seconds: float = 0.1
+
+
+class LoadGate:
+    """Sheds calls of the methods that have an answer for it; others, such as the health check, always run.
+
+    Belongs to one event loop.
+
+    Attributes:
+        in_flight: Calls in progress, kept by the transport.
+    """
+
+    def __init__(
+        self,
+        sheds: Sheds,
+        registry: CollectorRegistry,
+        clock: Clock,
+        bounds: LoadBounds = LoadBounds(),
+    ) -> None:
+        self.in_flight = 0
+        self._sheds = dict(sheds)
+        self._clock = clock
+        self._bounds = bounds
+        self._longest_seconds = 0.0
+        self._logged_at = -_LOG_EVERY_SECONDS
+        self._unlogged = 0
+        shed = Counter(
+            "tollhouse_shed", "Calls answered without a decision, by what ran out.", ("why",), registry=registry
+        )
+        self._out_of_room, self._out_of_time = shed.labels("room"), shed.labels("time")
+        in_flight = Gauge("tollhouse_in_flight", "Calls in progress.", registry=registry)
+        in_flight.set_function(lambda: self.in_flight)
+
+    def shed(self, path: str, left_seconds: float, granted_seconds: float) -> bytes | None:
+        """Return the answer to a call that is not to be worked on, or None for one that is.
+
+        Args:
+            path: Its method.
+            left_seconds: Until nobody listens any more.
+            granted_seconds: What its caller granted; the wait is what lies between.
+        """
+        if self.in_flight >= self._bounds.max_in_flight:
+            why = self._out_of_room
+        elif left_seconds < granted_seconds * self._bounds.time_share:
+            why = self._out_of_time
+        else:
+            return None
+        answer = self._sheds.get(path)
+        if answer is None:
+            return None
+        why.inc()
+        self._log()
+        return answer()
+
+    def shed_by_rest(self, path: str, left_seconds: float | None) -> bytes | None:
+        """Do the same where only the rest is known: the longest rest seen stands for what callers grant.
+
+        Args:
+            path: Its method.
+            left_seconds: Until nobody listens any more; None for a caller that set no deadline.
+        """
+        if left_seconds is None:
+            return self.shed(path, 1.0, 1.0)
+        self._longest_seconds = max(self._longest_seconds, left_seconds)
+        limit = self._bounds.unknown_wait_seconds / self._bounds.time_share
+        return self.shed(path, left_seconds, min(self._longest_seconds, limit))
+
+    def _log(self) -> None:
+        self._unlogged += 1
+        now = self._clock.monotonic()
+        if now - self._logged_at >= _LOG_EVERY_SECONDS:
+            log.warning("overloaded: %d calls answered without a decision", self._unlogged)
+            self._logged_at, self._unlogged = now, 0
