@@ -115,12 +115,13 @@ def _card_end(groups: list[re.Match[str]], first: int) -> int | None:
         digits += groups[last].group()
         if len(digits) > _CARD_LENGTHS[-1]:
             break
-        if len(digits) in _CARD_LENGTHS and _passes_luhn(digits):
+        if len(digits) in _CARD_LENGTHS and passes_luhn(digits):
             found = last  # the longest wins, so that nothing of the number stays behind
     return found
 
 
-def _passes_luhn(digits: str) -> bool:
+def passes_luhn(digits: str) -> bool:
+    """Tell whether the last of these ASCII digits is the check digit of the rest (ISO/IEC 7812-1 annex B)."""
     total = 0
     for place, digit in enumerate(reversed(digits)):
         number = int(digit) * (1 + place % 2)

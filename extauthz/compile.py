@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from chassis.clock import Clock
+from extauthz.card_keys import CardKeyring
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
@@ -14,12 +16,17 @@ from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.providers import compile_providers
 from policy.cel import CelRules
+from policy.diagnostics import PolicyInvalid
 from policy.loader import PolicySet
 from policy.merchants import MerchantTable
 from policy.schema.routes import Operation
 
+NO_CARD_KEY_FILE: Final = "card numbers are read, and the service was given no --card-key-file"
 
-def compile_tables(policy: PolicySet, *, keys: KeySets, cache: ClaimsCache, clock: Clock) -> Tables:
+
+def compile_tables(
+    policy: PolicySet, *, keys: KeySets, cache: ClaimsCache, clock: Clock, keyring: CardKeyring | None = None
+) -> Tables:
     """Compile the set.
 
     Args:
@@ -27,24 +34,42 @@ def compile_tables(policy: PolicySet, *, keys: KeySets, cache: ClaimsCache, cloc
         keys: The process-wide key sets; they outlive a reload.
         cache: The process-wide cache of verified claims; its entries belong to one compiled provider.
         clock: For token times.
+        keyring: Hashes card numbers; None where the operator gave no card key file.
+
+    Raises:
+        PolicyInvalid: A profile reads card numbers and there is no keyring.
     """
+    if keyring is None:
+        _refuse_card_numbers(policy)
     cel = CelRules()
     return Tables(
         revision=policy.revision,
-        routes=RouteTable(_routes(policy, cel)),
+        routes=RouteTable(_routes(policy, cel, keyring)),
         gate=TokenGate(compile_providers(policy.providers), keys, cache, clock),
         merchants=MerchantTable.compile(policy.merchants),
     )
 
 
-def _routes(policy: PolicySet, cel: CelRules) -> Iterable[tuple[str, str, str, OperationPolicy]]:
+def _refuse_card_numbers(policy: PolicySet) -> None:
+    problems = tuple(
+        policy.problem(policy.profile_files[name], ("card_number",), "P044", NO_CARD_KEY_FILE)
+        for name, profile in policy.profiles.items()
+        if profile.card_number is not None
+    )
+    if problems:
+        raise PolicyInvalid(problems)
+
+
+def _routes(
+    policy: PolicySet, cel: CelRules, keyring: CardKeyring | None
+) -> Iterable[tuple[str, str, str, OperationPolicy]]:
     for operation in policy.routes.operations:
-        compiled = _operation(policy, operation, cel)
+        compiled = _operation(policy, operation, cel, keyring)
         for host in operation.hosts or policy.routes.hosts:
             yield host, operation.method, operation.path, compiled
 
 
-def _operation(policy: PolicySet, operation: Operation, cel: CelRules) -> OperationPolicy:
+def _operation(policy: PolicySet, operation: Operation, cel: CelRules, keyring: CardKeyring | None) -> OperationPolicy:
     profile = policy.profiles[operation.profile] if operation.profile is not None else None
     applies_by_default = operation.moves_money
     rules = [
@@ -59,7 +84,7 @@ def _operation(policy: PolicySet, operation: Operation, cel: CelRules) -> Operat
             token.replace("~1", "/").replace("~0", "~") for token in operation.merchant.claim[1:].split("/")
         ),
         moves_money=operation.moves_money,
-        body=BodyReader(profile, moves_money=operation.moves_money) if profile is not None else None,
+        body=None if profile is None else BodyReader(profile, moves_money=operation.moves_money, keyring=keyring),
         rules=RuleSet.compile(rules, cel),
         forward_token=operation.forward_token,
     )

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from chassis.strict_json import JsonLimits, StrictJsonError, parse_strict
+from extauthz.card_keys import CardKeyring, is_card_number
 from extauthz.model import AuthzRequest, Deny
 from extauthz.reasons import Reason
 from extauthz.spelling import MemberNames, is_one_spelling
 from policy.money import MAX_AMOUNT_MINOR, minor_unit_exponent
-from policy.schema.profiles import Profile
+from policy.schema.profiles import AttributeSource, Profile
 
 AMOUNT: Final = "payment.amount.minor_units"
 CURRENCY: Final = "payment.amount.currency"
@@ -38,25 +39,68 @@ class _Field:
     is_required: bool
 
 
-class BodyReader:
-    """One profile compiled: a request body in, attributes or a denial out."""
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """Where the card number stands, and what takes its place."""
 
-    def __init__(self, profile: Profile, *, moves_money: bool) -> None:
+    pointer: tuple[str, ...]
+    is_required: bool
+    keyring: CardKeyring
+
+    @classmethod
+    def of(cls, source: AttributeSource, keyring: CardKeyring | None) -> _Card:
+        if keyring is None:
+            raise ValueError("a profile reads card numbers, and there is no key to hash them with")
+        return cls(_pointer(source.pointer), source.required, keyring)
+
+    def read(self, document: dict[str, Any]) -> tuple[str, ...] | Deny:
+        value = _find(document, self.pointer)
+        if value is _MISSING and not self.is_required:
+            return ()
+        # The denials carry fixed text: what stands in this place is a card number, or somebody meant it to be.
+        if not isinstance(value, str) or not is_card_number(value):
+            return Deny(Reason.CARD_NUMBER_INVALID)
+        return self.keyring.card_keys(value)
+
+
+class Payment(NamedTuple):
+    """What was read out of a body.
+
+    Attributes:
+        attributes: Attribute name to value (int or str), for rules; what the body lacks is left out.
+        card_keys: Keyed hashes of the card number, the current key's first; empty without a card. The number
+            itself leaves `BodyReader.read` in no form.
+    """
+
+    attributes: dict[str, Any]
+    card_keys: tuple[str, ...] = ()
+
+
+class BodyReader:
+    """One profile compiled: a request body in, a payment or a denial out."""
+
+    def __init__(self, profile: Profile, *, moves_money: bool, keyring: CardKeyring | None = None) -> None:
         """Compile a profile.
 
         Args:
             profile: Which JSON pointer leads to which attribute.
             moves_money: Amount, currency and merchant are then required whatever the profile says.
+            keyring: Hashes card numbers; needed for a profile that reads them.
+
+        Raises:
+            ValueError: The profile reads card numbers and there is no keyring.
         """
         always = (AMOUNT, CURRENCY, MERCHANT) if moves_money else ()
         self._fields = tuple(
             _Field(name, _pointer(source.pointer), source.required or name in always)
             for name, source in profile.attributes.items()
         )
-        self._names = MemberNames.of(field.pointer for field in self._fields)
+        self._card = None if profile.card_number is None else _Card.of(profile.card_number, keyring)
+        card_pointer = () if self._card is None else (self._card.pointer,)
+        self._names = MemberNames.of((*(field.pointer for field in self._fields), *card_pointer))
 
-    def read(self, request: AuthzRequest) -> dict[str, Any] | Deny:
-        """Return attribute name to value (int or str); what the body lacks is left out."""
+    def read(self, request: AuthzRequest) -> Payment | Deny:
+        """Read one body; nothing of it is kept beyond what is returned."""
         if request.body_is_partial:
             return _unreadable("the body was cut off")
         if not _CONTENT_TYPE.match(request.headers.get("content-type", "")):
@@ -71,7 +115,11 @@ class BodyReader:
             return _unreadable("the body is not one JSON object")
         if self._names.is_respelled(document):
             return _unreadable("a member that readers without letter case take for another")
-        return self._extract(document)
+        attributes = self._extract(document)
+        if isinstance(attributes, Deny) or self._card is None:
+            return attributes if isinstance(attributes, Deny) else Payment(attributes)
+        card_keys = self._card.read(document)
+        return card_keys if isinstance(card_keys, Deny) else Payment(attributes, card_keys)
 
     def _extract(self, document: dict[str, Any]) -> dict[str, Any] | Deny:
         attributes: dict[str, Any] = {}

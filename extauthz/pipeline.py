@@ -16,7 +16,7 @@ from extauthz.risk import RiskOutcome
 from extauthz.routes import select
 from extauthz.tables import OperationPolicy, Tables
 from extauthz.tokens.scopes import require_scopes
-from policy.handoff import NONE
+from policy.handoff import NONE, write_card_keys
 from policy.merchants import MerchantEntry
 
 
@@ -30,6 +30,7 @@ class Trail:
         principal: The caller, once authenticated.
         merchant_id: From the token, once authorized.
         payment: Attributes read from the body.
+        card_keys: Keyed hashes of the card number, the current key's first.
         risk: Outcome of the rules.
     """
 
@@ -38,6 +39,7 @@ class Trail:
     principal: Principal | None = None
     merchant_id: str = ""
     payment: Mapping[str, Any] = field(default_factory=dict)
+    card_keys: tuple[str, ...] = ()
     risk: RiskOutcome = field(default_factory=RiskOutcome)
 
 
@@ -45,6 +47,7 @@ class Trail:
 class _Authorized:
     merchant: MerchantEntry
     payment: Mapping[str, Any]
+    card_keys: tuple[str, ...] = ()
 
 
 async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: float, clock: Clock) -> Decision:
@@ -98,13 +101,14 @@ def _authorize(
         return merchant
     if operation.body is None:
         return _Authorized(merchant, {})
-    payment = operation.body.read(request)
-    if isinstance(payment, Deny):
-        return payment
-    trail.payment = payment
+    read = operation.body.read(request)
+    if isinstance(read, Deny):
+        return read
+    payment, card_keys = read
+    trail.payment, trail.card_keys = payment, card_keys
     if payment.get(MERCHANT, merchant.id) != merchant.id:
         return Deny(Reason.MERCHANT_MISMATCH, detail="token and body name different merchants")
-    return _Authorized(merchant, payment)
+    return _Authorized(merchant, payment, card_keys)
 
 
 def _bound_merchant(
@@ -156,5 +160,5 @@ def _handoff(operation: OperationPolicy, authorized: _Authorized) -> dict[str, s
         "operation": operation.operation,
         "currency": str(payment.get(CURRENCY, NONE)),
         "amount_minor": str(payment.get(AMOUNT, NONE)),
-        "card_key": NONE,
+        "card_key": write_card_keys(authorized.card_keys),
     }

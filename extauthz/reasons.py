@@ -150,6 +150,15 @@ class Reason(ReasonEnum):
         "Compare the body with the API description.",
         "after_change",
     )
+    CARD_NUMBER_INVALID = ReasonSpec(
+        "card_number_invalid",
+        400,
+        "The card number is missing or is none.",
+        "The profile demands a card number and the body has none, or it is not text of 12 to 19 digits, without "
+        "separators, with a right check digit.",
+        "Correct the card number.",
+        "after_change",
+    )
     TOKEN_ISSUER_UNAVAILABLE = ReasonSpec(
         "token_issuer_unavailable",
         503,

@@ -17,8 +17,8 @@ from extauthz.payment import AMOUNT, CURRENCY
 from extauthz.pipeline import Trail
 from extauthz.wire import Stamp
 
-PLAIN_FIELDS: Final = frozenset({"time", "decision_id", "merchant_id", "policy_revision", "amount_minor"})
-"""Members whose digits are no card number; masking leaves them alone."""
+PLAIN_FIELDS: Final = frozenset({"time", "decision_id", "merchant_id", "policy_revision", "amount_minor", "card_key"})
+"""Members whose text is no card number and no token; masking leaves them alone."""
 
 _MAX_TEXT: Final = 256
 """Characters of a text that the caller chose: thousands of records may wait, and each keeps its texts."""
@@ -78,6 +78,8 @@ def _facts(trail: Trail, request: AuthzRequest | None) -> dict[str, Any]:
     if trail.principal is not None:
         facts["client_id"] = trail.principal.client_id[:_MAX_TEXT]
         facts["token_issuer"] = trail.principal.token_issuer
+    if trail.card_keys:
+        facts["card_key"] = trail.card_keys[0]
     if AMOUNT in trail.payment:
         facts["amount_minor"] = str(trail.payment[AMOUNT])
         facts["currency"] = trail.payment.get(CURRENCY)

@@ -197,6 +197,18 @@ _SHAPE: Final = {
         "`payer.ip: {pointer: /ip}`",
         "Facts of the gate itself must not come from the caller.",
     ),
+    "P043": CodeSpec(
+        "an attribute that would hold a card number",
+        "`card_number: {pointer: /card/number}` and `payment.reference: {pointer: /card/number}`",
+        "`card_number` alone",
+        "A rule, a record or an error could show it.",
+    ),
+    "P044": CodeSpec(
+        "a card number is read and there is no card key file",
+        "`card_number` in a profile, and extauthz started without `--card-key-file`",
+        "`--card-key-file FILE` with a key of 32 random bytes; or no `card_number`",
+        "Without a key a card could only be told by its number, which is never kept.",
+    ),
 }
 
 _MEANING: Final = {
@@ -295,6 +307,18 @@ _MEANING: Final = {
         "a new merchant whose tier no amount quota names",
         "a value for its tier, or `unlimited` with owner and reason",
         "Nothing passes by omission: each of these payments is refused with quota_undefined.",
+    ),
+    "P077": CodeSpec(
+        "a card quota for an operation that reads no card",
+        "`per: card` for an operation whose profile has no `card_number`",
+        "`card_number: {pointer: /card/number}` in the profile",
+        "There would be no card to count, and every such payment would be refused or none counted.",
+    ),
+    "P078": CodeSpec(
+        "more counters than one request may have",
+        "65 quotas with a window for one operation",
+        "at most 64, of which `per: card` takes two each",
+        "The store counts all of them in one step or none, and a step is bounded.",
     ),
     "P080": CodeSpec(
         "a rule is no valid expression",

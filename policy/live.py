@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -13,6 +12,7 @@ from chassis import heap
 from chassis.clock import Clock
 from chassis.metrics import ServiceMetrics
 from chassis.reload import Loaded, LoadFailed, Reloader
+from chassis.secret_file import SecretInvalid
 from policy.diagnostics import PolicyInvalid
 from policy.loader import PolicySet, hash_policy_files, load_policy_set
 
@@ -34,14 +34,17 @@ class Compiler(Generic[T]):
     """What a service adds to loading.
 
     Attributes:
-        compile: Builds the service's tables from a set without problems.
+        compile: Builds the service's tables from a set without problems. Raises PolicyInvalid for what this service
+            alone can see in the set, SecretInvalid for a secret file that cannot be used.
         loosened: Says what lets more through in the second set than in the first.
         adopt: Called with each new snapshot when it becomes the active one.
+        fingerprint: A hash of the files outside the set that `compile` reads; a change loads anew.
     """
 
     compile: Callable[[PolicySet], T]
     loosened: Callable[[PolicySet, PolicySet], list[str]]
     adopt: Callable[[T], None] = lambda _: None
+    fingerprint: Callable[[], str] = lambda: ""
 
 
 def live_policy(root: Path, compiler: Compiler[T], metrics: ServiceMetrics, clock: Clock) -> Reloader[Compiled[T]]:
@@ -50,9 +53,11 @@ def live_policy(root: Path, compiler: Compiler[T], metrics: ServiceMetrics, cloc
     def load() -> Loaded[Compiled[T]]:
         try:
             policy = load_policy_set(root)
+            return Loaded(Compiled(policy, compiler.compile(policy)), policy.revision)
         except PolicyInvalid as error:
             raise LoadFailed(tuple(str(problem) for problem in error.problems)) from error
-        return Loaded(Compiled(policy, compiler.compile(policy)), policy.revision)
+        except SecretInvalid as error:
+            raise LoadFailed(error.problems) from error
 
     def on_swap(old: Compiled[T] | None, new: Compiled[T]) -> None:
         compiler.adopt(new.tables)
@@ -67,5 +72,7 @@ def live_policy(root: Path, compiler: Compiler[T], metrics: ServiceMetrics, cloc
         for problem in problems:
             log.error("policy not loaded, the last good revision serves: %s", problem)
 
-    fingerprint = partial(hash_policy_files, root)
+    def fingerprint() -> str:
+        return f"{hash_policy_files(root)} {compiler.fingerprint()}"
+
     return Reloader(root, load, fingerprint, clock=clock, on_swap=on_swap, on_failure=on_failure)

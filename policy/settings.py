@@ -29,6 +29,7 @@ class ServiceSettings:
         log_level: Name of a logging level.
         errors_uri: Where docs/errors.md is published; problem types point into it.
         realm: Realm of WWW-Authenticate challenges.
+        card_key_file: Name of the file with the secrets that card numbers are hashed with; empty for none.
     """
 
     policies: str
@@ -37,6 +38,7 @@ class ServiceSettings:
     log_level: str = "INFO"
     errors_uri: str = DEFAULT_ERRORS_URI
     realm: str = "tollhouse"
+    card_key_file: str = ""
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment entry that `read_settings` reads."""

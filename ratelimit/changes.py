@@ -23,12 +23,14 @@ def loosened(old: PolicySet, new: PolicySet) -> list[str]:
 
 def _quota(before: Quota, after: Quota) -> Iterator[str]:
     name = f"quota {before.id}"
-    if (before.metric, before.interval, before.currency) != (after.metric, after.interval, after.currency):
-        yield f"{name} counts something else: {after.metric} {after.interval}"
+    if _counted(before) != _counted(after):
+        yield f"{name} counts something else: {after.metric} {after.interval} per {after.per}"
     if before.mode == "enforce" and after.mode == "shadow":
         yield f"{name} went from enforce to shadow"
     if after.on_store_failure == "allow" and before.on_store_failure != "allow":
         yield f"{name} now allows when the store is away"
+    if after.without_card and not before.without_card:
+        yield f"{name} no longer counts payments without a card"
     for operation in sorted(set(before.operations) - set(after.operations)):
         yield f"{name} no longer covers {operation}"
     for merchant in sorted(set(after.unlimited) - set(before.unlimited)):
@@ -36,6 +38,10 @@ def _quota(before: Quota, after: Quota) -> Iterator[str]:
     yield from _value(name, before.limit, after.limit)
     yield from _values(f"{name}, tier", before.tiers, after.tiers)
     yield from _values(f"{name}, merchant", before.merchants, after.merchants)
+
+
+def _counted(quota: Quota) -> tuple[str | None, ...]:
+    return quota.metric, quota.interval, quota.currency, quota.per
 
 
 def _value(name: str, before: int | None, after: int | None) -> Iterator[str]:

@@ -46,7 +46,8 @@ def _plan(quotas: tuple[Quota, ...], operation: Operation, merchant: MerchantEnt
         if limit is not None:
             limits.append(limit)
         is_written = merchant.id in quota.unlimited or (limit is not None and not limit.is_shadow)
-        if quota.metric == "amount" and quota.currency is not None and is_written:
+        # A card's quota says nothing about the merchant as a whole, nor about payments without a card.
+        if quota.metric == "amount" and quota.per == "merchant" and quota.currency is not None and is_written:
             covered.add(quota.currency)
     return Plan(
         moves_money=operation.moves_money,
@@ -73,4 +74,6 @@ def _limit(quota: Quota, merchant: MerchantEntry) -> Limit | None:
         value=value,
         is_shadow=quota.mode == "shadow",
         denies_without_store=(quota.on_store_failure or default) == "deny",
+        is_per_card=quota.per == "card",
+        passes_without_card=quota.without_card is not None,
     )

@@ -55,14 +55,17 @@ async def decide(tables: Tables, query: LimitQuery, trail: Trail, deadline: floa
     refusal = judge_single(plan.single, query)
     if refusal is not None:
         return refusal
-    limits = tuple(limit for limit in plan.counted if limit.currency in (None, query.currency))
-    if not limits:
+    counters = _counters(plan, query)
+    if isinstance(counters, OverLimit):
+        return counters
+    if not counters:
         return WithinLimit()
+    limits = [limit for limit, _ in counters]
     trail.step = "key"
     merchant = tables.merchants[query.merchant_id]
     now = engine.clock.wall()
     windows = [engine.windows.window(limit.interval, now, merchant.zone) for limit in limits]
-    charges = [_charge(limit, window, query, now) for limit, window in zip(limits, windows, strict=True)]
+    charges = [_charge(counter, window, query, now) for counter, window in zip(counters, windows, strict=True)]
     trail.step = "hit"
     try:
         result = await engine.store.hit(charges, deadline)
@@ -96,12 +99,33 @@ def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:
     return plan
 
 
-def _charge(limit: Limit, window: Window, query: LimitQuery, now: float) -> Charge:
+def _counters(plan: Plan, query: LimitQuery) -> list[tuple[Limit, str]] | OverLimit:
+    """Return each limit that applies, with the card key its counter belongs to (empty: the merchant's).
+
+    During a rotation a card has two keys, and its quota counts under both: replicas that know one of them and
+    replicas that know both then agree on the counter they share, which holds the whole count.
+    """
+    counters: list[tuple[Limit, str]] = []
+    for limit in plan.counted:
+        if limit.currency not in (None, query.currency):
+            continue
+        if not limit.is_per_card:
+            counters.append((limit, ""))
+        elif query.card_keys:
+            counters.extend((limit, card_key) for card_key in query.card_keys)
+        elif not (limit.passes_without_card or limit.is_shadow):
+            return OverLimit(Reason.CARD_MISSING, detail=f"quota {limit.quota} counts per card")
+    return counters
+
+
+def _charge(counter: tuple[Limit, str], window: Window, query: LimitQuery, now: float) -> Charge:
     """Step 3: the counter of one limit. The merchant is the hash tag: all keys of a hit stay together."""
+    limit, card_key = counter
     # `match` has refused a money operation without amount; an amount limit applies to no other.
     cost = 1 if limit.metric == "count" or query.amount_minor is None else query.amount_minor
+    key = f"tollhouse:1:{{{query.merchant_id}}}:{limit.quota}:{window.label}"
     return Charge(
-        key=f"tollhouse:1:{{{query.merchant_id}}}:{limit.quota}:{window.label}",
+        key=f"{key}:{card_key}" if card_key else key,
         limit=limit.value,
         cost=cost,
         expires_in_seconds=window.expires_in_seconds(now),

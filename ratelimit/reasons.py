@@ -70,6 +70,14 @@ class Reason(ReasonEnum):
         "Operators: extauthz refuses such a body itself; compare the versions of the services.",
         "never",
     )
+    CARD_MISSING = ReasonSpec(
+        "card_missing",
+        403,
+        "The payment names no card number that the limiter can count.",
+        "A quota with `per: card` applies, the body has no card number, and the quota has no `without_card`.",
+        "Send the card number; or ask the platform to let payments without one pass.",
+        "after_change",
+    )
     SINGLE_LIMIT_EXCEEDED = ReasonSpec(
         "single_limit_exceeded",
         403,
@@ -89,7 +97,7 @@ class Reason(ReasonEnum):
     QUOTA_EXCEEDED = ReasonSpec(
         "quota_exceeded",
         429,
-        "A quota of the merchant is used up.",
+        "A quota is used up.",
         "The named daily quota would be exceeded by this request.",
         "Send the request again after Retry-After, when the merchant's next day begins.",
         "later",

@@ -22,6 +22,8 @@ class Limit:
         value: The most that is allowed.
         is_shadow: Counted and reported, never refused.
         denies_without_store: What the quota says when the store gives no reading.
+        is_per_card: Each card at the merchant has a counter of its own.
+        passes_without_card: A payment without a card is not counted; else it is refused.
     """
 
     quota: str
@@ -31,6 +33,8 @@ class Limit:
     value: int
     is_shadow: bool
     denies_without_store: bool
+    is_per_card: bool = False
+    passes_without_card: bool = False
 
 
 @dataclass(frozen=True, slots=True)

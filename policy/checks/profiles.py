@@ -6,6 +6,7 @@ from policy.attributes import attribute_catalogue
 from policy.checks.common import check_pointer
 from policy.diagnostics import quote
 from policy.parts import Parts
+from policy.schema.profiles import Profile
 
 
 def check_profiles(parts: Parts) -> None:
@@ -26,3 +27,15 @@ def check_profiles(parts: Parts) -> None:
                 message = f"attribute {quote(name)} is a fact of the gate; a body must not set it"
                 parts.add_at_key(file, ("attributes", name), "P042", message)
             check_pointer(parts, file, ("attributes", name, "pointer"), source.pointer)
+        if profile.card_number is not None:
+            check_pointer(parts, file, ("card_number", "pointer"), profile.card_number.pointer)
+            _check_card_number(parts, file, profile)
+
+
+def _check_card_number(parts: Parts, file: str, profile: Profile) -> None:
+    """Refuse an attribute that reads the card number as well: rules could then compare it, and records name it."""
+    card = profile.card_number
+    for name, source in profile.attributes.items():
+        if card is not None and source.pointer == card.pointer:
+            message = f"{quote(source.pointer)} is the card number; no attribute may hold it"
+            parts.add(file, ("attributes", name, "pointer"), "P043", message)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 from policy.checks.common import check_known, check_unique
 from policy.diagnostics import quote
+from policy.handoff import MAX_CARD_KEYS
 from policy.money import minor_unit_exponent
 from policy.names import QUOTAS_FILE
 from policy.parts import Parts
 from policy.schema.merchants import Merchant, MerchantsFile
 from policy.schema.quotas import Quota, QuotasFile
 from policy.schema.routes import Operation, RoutesFile
+
+MAX_COUNTERS: Final = 64
+"""Most counters of one operation: what one call of the store's script takes for one hit."""
 
 _SHOWN_MERCHANTS = 5
 
@@ -24,8 +30,11 @@ def check_quotas(parts: Parts) -> None:
     check_unique(parts, QUOTAS_FILE, ("quotas",), ("id", [quota.id for quota in file.quotas]))
     for index, quota in enumerate(file.quotas):
         _check_meaning(parts, index, quota)
+        _check_card_meaning(parts, index, quota)
         _check_values(parts, index, quota)
         _check_operations(parts, index, quota)
+        _check_card_operations(parts, index, quota)
+    _check_counters(parts, file)
     _check_subjects(parts, file)
     _check_cover(parts, file)
 
@@ -48,6 +57,46 @@ def _check_meaning(parts: Parts, index: int, quota: Quota) -> None:
     if quota.interval == "per_transaction" and quota.on_store_failure is not None:
         message = "a per_transaction quota needs no store, so on_store_failure says nothing; remove it"
         parts.add_at_key(QUOTAS_FILE, (*path, "on_store_failure"), "P072", message)
+
+
+def _check_card_meaning(parts: Parts, index: int, quota: Quota) -> None:
+    path = ("quotas", index)
+    if quota.per == "card" and quota.interval == "per_transaction":
+        message = "one transaction has one card; a per_transaction quota counts nothing, so per: card says nothing"
+        parts.add(QUOTAS_FILE, (*path, "per"), "P072", message)
+    if quota.per != "card" and quota.without_card is not None:
+        message = "without_card belongs to per: card; remove it"
+        parts.add_at_key(QUOTAS_FILE, (*path, "without_card"), "P072", message)
+
+
+def _check_card_operations(parts: Parts, index: int, quota: Quota) -> None:
+    routes = parts.find(RoutesFile)
+    if quota.per != "card" or routes is None or not parts.has_all_profiles:
+        return
+    operations = {operation.operation: operation for operation in routes.operations}
+    profiles = {profile.profile: profile for profile in parts.profiles().values()}
+    for position, name in enumerate(quota.operations):
+        operation = operations.get(name)
+        if operation is None:
+            continue
+        profile = profiles.get(operation.profile or "")
+        if profile is None or profile.card_number is None:
+            message = f"operation {quote(name)} reads no card_number, so there is no card to count"
+            parts.add(QUOTAS_FILE, ("quotas", index, "operations", position), "P077", message)
+
+
+def _check_counters(parts: Parts, file: QuotasFile) -> None:
+    """Refuse more counters than one hit of the store may have; every such request would fail."""
+    counters: Counter[str] = Counter()
+    for index, quota in enumerate(file.quotas):
+        if quota.interval == "per_transaction":
+            continue
+        for name in set(quota.operations):
+            before = counters[name]
+            counters[name] += MAX_CARD_KEYS if quota.per == "card" else 1
+            if before <= MAX_COUNTERS < counters[name]:
+                message = f"more than {MAX_COUNTERS} counters for operation {quote(name)}; per: card takes two"
+                parts.add(QUOTAS_FILE, ("quotas", index, "id"), "P078", message)
 
 
 def _check_values(parts: Parts, index: int, quota: Quota) -> None:
@@ -121,7 +170,11 @@ class _Cover:
 
     @classmethod
     def of(cls, file: QuotasFile, operation: Operation) -> _Cover:
-        quotas = [item for item in file.quotas if item.metric == "amount" and operation.operation in item.operations]
+        quotas = [
+            item
+            for item in file.quotas
+            if item.metric == "amount" and item.per == "merchant" and operation.operation in item.operations
+        ]
         enforced = [item for item in quotas if item.mode == "enforce"]
         return cls(
             any(item.limit is not None for item in enforced),

@@ -21,3 +21,8 @@ class Profile(FileModel):
     attributes: dict[str, AttributeSource] = Field(
         min_length=1, description="Attribute name of protos/attributes.proto to its source."
     )
+    card_number: AttributeSource | None = Field(
+        None,
+        description="Where the full card number stands. It is replaced by a keyed hash as it is read, for quotas with "
+        "`per: card`; no rule, log or record sees it. Needs a card key file.",
+    )

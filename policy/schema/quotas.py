@@ -28,6 +28,16 @@ class Quota(FileModel):
     metric: Literal["count", "amount"]
     interval: Literal["per_transaction", "per_second", "daily"]
     operations: tuple[Identifier, ...] = Field(min_length=1)
+    per: Literal["merchant", "card"] = Field(
+        "merchant",
+        description="What has a counter of its own: the merchant, or each card at the merchant. card needs "
+        "`card_number` in the profile of every operation.",
+    )
+    without_card: Unlimited | None = Field(
+        None,
+        description="With per: card: payments without a card number are not counted. Without it they are refused "
+        "(card_missing).",
+    )
     currency: CurrencyCode | None = Field(None, description="Needed with amount, forbidden with count.")
     limit: AmountMinor | None = Field(None, description="For every merchant without a value of its own.")
     tiers: dict[Identifier, AmountMinor] = Field(default_factory=dict)

@@ -100,6 +100,11 @@ DEFECTS = [
     ("an attribute that does not exist", "P041", ("profiles/plain.yaml", "card.country", "⟦card.contry")),
     ("an attribute that a body must not set", "P042", ("profiles/plain.yaml", "card.country", "⟦peer.ip")),
     ("a pointer with a wrong escape", "P033", ("profiles/plain.yaml", "/card/country", "⟦/card/~country")),
+    (
+        "an attribute that holds the card number",
+        "P043",
+        ("profiles/plain.yaml", "{pointer: /card/country}", "{pointer: ⟦/card/n}\ncard_number: {pointer: /card/n}"),
+    ),
     # merchants
     ("a merchant twice", "P040", ("merchants.yaml", "id: m_two", "id: ⟦m_one")),
     ("an unknown tier", "P041", ("merchants.yaml", "tier: small", "tier: ⟦smal")),
@@ -131,6 +136,17 @@ DEFECTS = [
         ("quotas.yaml", "      m_one: 500", "      m_one: 5\n    unlimited: {⟦m_one: {owner: a, reason: b}}"),
     ),
     ("an amount of a read", "P075", ("quotas.yaml", "[pay]", "[pay, ⟦look]")),
+    ("a card quota where no card is read", "P077", ("quotas.yaml", "[pay]", "[⟦pay]\n    per: card")),
+    (
+        "a card quota for one transaction",
+        "P072",
+        ("quotas.yaml", "interval: daily", "interval: per_transaction\n    per: ⟦card"),
+    ),
+    (
+        "without_card where no card counts",
+        "P072",
+        ("quotas.yaml", "interval: daily", "interval: daily\n    ⟦without_card: {owner: a, reason: b}"),
+    ),
     # rules
     (
         "a rule twice",
@@ -153,6 +169,9 @@ DEFECTS = [
 ALSO = {
     "an amount without currency": [("quotas.yaml", "    currency: EUR\n", "")],
     "a quota without value": [("quotas.yaml", "    limit: 10\n", "")],
+    "a card quota for one transaction": [
+        ("profiles/plain.yaml", "profile: plain", "profile: plain\ncard_number: {pointer: /card/number}")
+    ],
     "money without amount in the profile": [("routes.yaml", "profile: plain", "profile: ⟦plain")],
 }
 
@@ -170,7 +189,8 @@ def test_defect_is_reported_with_its_code_where_it_stands(tmp_path, name, code, 
 
 
 def test_every_code_is_known_and_tested_or_named_here():
-    tested_elsewhere = {"P001", "P002", "P003", "P020", "P022", "P025", "P026", "P027", "P056", "P076", "P081"}
+    tested_elsewhere = {"P001", "P002", "P003", "P020", "P022", "P025", "P026", "P027", "P044", "P056"}
+    tested_elsewhere |= {"P076", "P078", "P081"}
     assert {code for _, code, _ in DEFECTS} | tested_elsewhere == set(CODES)
 
 

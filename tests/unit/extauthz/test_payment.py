@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from extauthz.model import Deny
-from extauthz.payment import BodyReader
+from extauthz.payment import BodyReader, Payment
 from extauthz.reasons import Reason
 from helpers.requests import authz_request
 from policy.schema.profiles import Profile
@@ -36,7 +36,7 @@ def read(body, **changes):
 
 def test_payment_is_read_and_what_the_body_lacks_is_left_out():
     body = {**PAYMENT, "card": {"country": "DE", "bin": None}, "references": ["order-7"]}
-    assert read(body) == {
+    assert read(body).attributes == {
         "payment.amount.minor_units": 1250,
         "payment.amount.currency": "EUR",
         "merchant.id": "m_1",
@@ -102,4 +102,4 @@ def test_body_in_another_coding_or_cut_off_is_refused(changes):
     refusal = read(PAYMENT, **changes)
     assert isinstance(refusal, Deny)
     assert refusal.reason is Reason.BODY_UNREADABLE
-    assert isinstance(read(PAYMENT, headers={"content-type": 'application/json; charset="UTF-8"'}), dict)
+    assert isinstance(read(PAYMENT, headers={"content-type": 'application/json; charset="UTF-8"'}), Payment)
