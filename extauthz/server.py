@@ -16,6 +16,7 @@ from chassis.policy_service import PolicyService, ServiceParts
 from chassis.record import DecisionLog
 from chassis.service import Service
 from chassis.settings import read_host_options
+from extauthz.card_keys import CardKeyFile
 from extauthz.changes import loosened
 from extauthz.compile import compile_tables
 from extauthz.reasons import Reason
@@ -26,6 +27,7 @@ from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.key_sets import KeySets
 from extauthz.wire import Stamp
 from policy.live import Compiled, Compiler, live_policy
+from policy.loader import PolicySet
 from policy.settings import ServiceSettings, read_settings
 
 NAME: Final = "extauthz"
@@ -39,10 +41,19 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     keys = KeySets(http, clock)
     cache = ClaimsCache()
     decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
+    card_key_file = CardKeyFile(settings.card_key_file)
+
+    def compile_(policy: PolicySet) -> Tables:
+        return compile_tables(policy, keys=keys, cache=cache, clock=clock, keyring=card_key_file.read())
+
+    def warnings() -> tuple[str, ...]:
+        return (*keys.warnings(), *card_key_file.warnings())
+
     compiler = Compiler(
-        compile=lambda policy: compile_tables(policy, keys=keys, cache=cache, clock=clock),
+        compile=compile_,
         loosened=loosened,
         adopt=lambda tables: keys.follow(tables.gate.providers),
+        fingerprint=card_key_file.fingerprint,
     )
     reloader = live_policy(Path(settings.policies), compiler, metrics, clock)
 
@@ -57,7 +68,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         {CHECK_METHOD: servicer.check},
         metrics.registry,
         ServiceParts(
-            reloader, decision_log, (http, keys), keys.readiness, keys.warnings, {CHECK_METHOD: servicer.shed}
+            reloader, decision_log, (http, keys), keys.readiness, warnings, {CHECK_METHOD: servicer.shed}
         ),
     )
     return service
