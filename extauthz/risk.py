@@ -2,7 +2,8 @@
 
 Called by the pipeline once the caller is authorized. Its law: a rule is skipped only when it is known
 not to fire. Rules are first tried together, joined with `||` into guards; a guard that is plainly false
-clears its rules, anything else (true, unknown, error) has each rule evaluated singly.
+clears its rules, anything else (true, unknown, error) has each rule evaluated singly. A payment that has
+every attribute is first tried with one guard for all rules at once.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ class RiskOutcome:
     unknown_attributes: tuple[str, ...] = ()
 
 
+_NOTHING_FIRED: Final = RiskOutcome()
+
+
 @dataclass(frozen=True, slots=True)
 class _CompiledRule:
     rule: Rule
@@ -64,14 +68,37 @@ class _CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
+    """Rules that are tried together.
+
+    Attributes:
+        guards: The rules joined with `||`; more than one when the text is too long for one.
+        needs: Attributes that the guards read.
+        rules: One by one.
+    """
+
     guards: tuple[CelProgram, ...]
+    needs: frozenset[str]
     rules: tuple[_CompiledRule, ...]
+
+    @classmethod
+    def of(cls, rules: Sequence[_CompiledRule], cel: CelRules) -> _Group:
+        guards = tuple(cel.compile_any([each.rule.when for each in rules]))
+        return cls(guards, frozenset().union(*(each.program.attributes for each in rules)), tuple(rules))
+
+    def is_clear(self, bound: BoundValues) -> bool:
+        """Tell whether it is certain that none of the rules fires."""
+        # A loop, not all(...): a generator costs as much as a guard of few rules.
+        for guard in self.guards:  # noqa: SIM110
+            if guard.evaluate_bound(bound) is not False:
+                return False
+        return True
 
 
 class RuleSet:
     """The rules of one operation, compiled."""
 
-    def __init__(self, groups: tuple[_Group, ...], cel: CelRules) -> None:
+    def __init__(self, everything: _Group, groups: tuple[_Group, ...], cel: CelRules) -> None:
+        self._everything = everything
         self._groups = groups
         self._cel = cel
 
@@ -82,16 +109,13 @@ class RuleSet:
         A rarely sent attribute then makes only the guard of its own group unknown.
         """
         groups: defaultdict[frozenset[str], list[_CompiledRule]] = defaultdict(list)
-        for rule in rules:
-            program = cel.compile(rule.when)
-            groups[program.attributes - _KNOWN_FOR_EVERY_PAYMENT].append(_CompiledRule(rule, program))
-        return cls(
-            tuple(
-                _Group(tuple(cel.compile_any([each.rule.when for each in group])), tuple(group))
-                for group in groups.values()
-            ),
-            cel,
-        )
+        compiled = [_CompiledRule(rule, cel.compile(rule.when)) for rule in rules]
+        for each in compiled:
+            groups[each.program.attributes - _KNOWN_FOR_EVERY_PAYMENT].append(each)
+        everything = _Group.of(compiled, cel)
+        if len(groups) == 1:
+            return cls(everything, (everything,), cel)
+        return cls(everything, tuple(_Group.of(group, cel) for group in groups.values()), cel)
 
     def assess(self, values: Mapping[str, Any]) -> RiskOutcome:
         """Evaluate all rules.
@@ -100,15 +124,14 @@ class RuleSet:
             values: Attribute name to native value; an attribute that is not known is left out.
         """
         if not self._groups:
-            return RiskOutcome()
+            return _NOTHING_FIRED
         bound = self._cel.bind(values)
-        suspects = [
-            compiled
-            for group in self._groups
-            if any(guard.evaluate_bound(bound) is not False for guard in group.guards)
-            for compiled in group.rules
-        ]
-        return _outcome(suspects, bound) if suspects else RiskOutcome()
+        # One guard instead of one a group: 34 us for 20 rules in 10 groups. Of a payment that lacks an attribute it
+        # would only say so.
+        if self._everything.needs <= values.keys() and self._everything.is_clear(bound):
+            return _NOTHING_FIRED
+        suspects = [compiled for group in self._groups if not group.is_clear(bound) for compiled in group.rules]
+        return _outcome(suspects, bound) if suspects else _NOTHING_FIRED
 
 
 def _outcome(suspects: Sequence[_CompiledRule], bound: BoundValues) -> RiskOutcome:
