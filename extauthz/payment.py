@@ -15,7 +15,7 @@ from chassis.strict_json import JsonLimits, StrictJsonError, parse_strict
 from extauthz.card_keys import CardKeyring, is_card_number
 from extauthz.model import AuthzRequest, Deny
 from extauthz.reasons import Reason
-from extauthz.spelling import MemberNames, is_one_spelling
+from extauthz.spelling import MemberNames, is_one_spelling, plain_spelling
 from policy.money import MAX_AMOUNT_MINOR, minor_unit_exponent
 from policy.schema.profiles import AttributeSource, Profile
 
@@ -32,11 +32,40 @@ _MISSING: Final = object()
 _WRONG_SHAPE: Final = object()
 
 
+_Check = Callable[[str, Any], Deny | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Field:
+    """One attribute of the profile.
+
+    Attributes:
+        attribute: Dotted name.
+        pointer: Where it stands in the body.
+        is_required: Its absence refuses the request.
+        plain: Texts that need no `check`, the common ones; None where the value is no plain text.
+        check: Says what is wrong with any value.
+    """
+
     attribute: str
     pointer: tuple[str, ...]
     is_required: bool
+    plain: re.Pattern[str] | None
+    check: _Check
+
+    @classmethod
+    def of(cls, attribute: str, source: AttributeSource, *, moves_money: bool) -> _Field:
+        is_required = source.required or (moves_money and attribute in (AMOUNT, CURRENCY, MERCHANT))
+        check = _CHECKS.get(attribute)
+        if check is not None:
+            return cls(attribute, _pointer(source.pointer), is_required, None, check)
+        return cls(attribute, _pointer(source.pointer), is_required, plain_spelling(attribute), _text_refusal)
+
+    def refusal(self, value: Any) -> Deny | None:
+        """Return why `value` cannot be this attribute, or None."""
+        if self.plain is not None and type(value) is str and self.plain.match(value):
+            return None
+        return self.check(self.attribute, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +119,8 @@ class BodyReader:
         Raises:
             ValueError: The profile reads card numbers and there is no keyring.
         """
-        always = (AMOUNT, CURRENCY, MERCHANT) if moves_money else ()
         self._fields = tuple(
-            _Field(name, _pointer(source.pointer), source.required or name in always)
-            for name, source in profile.attributes.items()
+            _Field.of(name, source, moves_money=moves_money) for name, source in profile.attributes.items()
         )
         self._card = None if profile.card_number is None else _Card.of(profile.card_number, keyring)
         card_pointer = () if self._card is None else (self._card.pointer,)
@@ -127,7 +154,7 @@ class BodyReader:
             value = _find(document, field.pointer)
             if value is _MISSING and not field.is_required:
                 continue
-            refusal = _refusal(field.attribute, value)
+            refusal = field.refusal(value)
             if refusal is not None:
                 return refusal
             attributes[field.attribute] = value
@@ -147,19 +174,14 @@ def _find(document: Any, pointer: tuple[str, ...]) -> Any:
     value = document
     for token in pointer:
         if isinstance(value, dict):
-            value = value.get(token, _MISSING)
+            value = value.get(token)
         elif isinstance(value, list) and _INDEX.match(token):
-            value = value[int(token)] if int(token) < len(value) else _MISSING
+            value = value[int(token)] if int(token) < len(value) else None
         else:
             return _WRONG_SHAPE
-        if value is None or value is _MISSING:
+        if value is None:
             return _MISSING  # null says "no value" and is treated as absent
     return value
-
-
-def _refusal(attribute: str, value: Any) -> Deny | None:
-    check = _CHECKS.get(attribute, _text_refusal)
-    return check(attribute, value)
 
 
 def _amount_refusal(attribute: str, value: Any) -> Deny | None:
@@ -188,7 +210,7 @@ def _text_refusal(attribute: str, value: Any) -> Deny | None:
     return None
 
 
-_CHECKS: Final[Mapping[str, Callable[[str, Any], Deny | None]]] = {
+_CHECKS: Final[Mapping[str, _Check]] = {
     AMOUNT: _amount_refusal,
     CURRENCY: _currency_refusal,
 }

@@ -29,6 +29,9 @@ _SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
     "payment.method": re.compile(_WORD),
 }
 _COUNTRY = re.compile(r"[A-Z]{2}\Z")
+_PLAIN_TEXT = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?\Z")
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_PLAIN_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}\Z")
 
 
 @dataclass(slots=True)
@@ -63,7 +66,7 @@ class MemberNames:
         The member need not be there twice: alone it would be read by the upstream and by no rule.
         """
         if isinstance(value, dict):
-            return any(self._is_respelled_member(name, part) for name, part in value.items())
+            return self._is_object_respelled(value)
         if isinstance(value, list):
             return any(
                 child.is_respelled(value[int(token)])
@@ -72,12 +75,31 @@ class MemberNames:
             )
         return False
 
-    def _is_respelled_member(self, name: str, part: Any) -> bool:
-        child = self.members.get(name)
-        if child is not None:
-            return bool(child.members) and child.is_respelled(part)
+    def _is_object_respelled(self, value: dict[str, Any]) -> bool:
+        # A loop, not any(...): a generator for each object doubles the cost of this walk over every body.
+        for name, part in value.items():
+            child = self.members.get(name)
+            if child is None:
+                if self._is_respelling(name):
+                    return True
+            elif child.members and child.is_respelled(part):
+                return True
+        return False
+
+    def _is_respelling(self, name: str) -> bool:
         # A control character ends the name for readers that keep it as a C string.
         return name.casefold() in self.folded or (bool(self.folded) and not name.isprintable())
+
+
+def plain_spelling(attribute: str) -> re.Pattern[str]:
+    """Return a pattern for the common texts that are spelled as `attribute` must be.
+
+    Whatever it matches, `is_one_spelling` accepts, and it is no longer than 256 characters; what it does not match
+    may be right all the same. One match costs a fifth of asking question by question.
+    """
+    if attribute == "payer.ip":
+        return _PLAIN_IPV4
+    return _COUNTRY if attribute.endswith(".country") else _SHAPES.get(attribute, _PLAIN_TEXT)
 
 
 def is_one_spelling(attribute: str, text: str) -> bool:
