@@ -25,6 +25,7 @@ _SERVERS: Final = {
     "gate": ("localhost", "127.0.0.1", "envoy", "gate"),
     "extauthz": ("extauthz", "localhost", "127.0.0.1"),
     "ratelimit": ("ratelimit", "localhost", "127.0.0.1"),
+    "issuer": ("issuer", "localhost", "127.0.0.1"),
 }
 
 

@@ -1,8 +1,9 @@
 """A token issuer for development: OIDC discovery, JWKS and the client_credentials grant.
 
-Run as `python -m tollhouse.issuer PORT`. Its clients and their one secret are written below, so a token of
-it proves nothing: it listens on loopback alone, says so at start, and no policy set outside a developer's
-machine may name it. Authlib does the OAuth part (RFC 6749 section 4.4, RFC 9068).
+Run as `python -m tollhouse.issuer PORT`, on loopback, or `python -m tollhouse.issuer PORT NAME CERTIFICATE KEY`, on
+every address and with TLS, for a private network of containers. Its clients and their one secret are written below,
+so a token of it proves nothing: it says so at start, and no policy set outside a developer's machine may name it.
+Authlib does the OAuth part (RFC 6749 section 4.4, RFC 9068).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from flask import Flask, jsonify
 from joserfc.jwk import ECKey
-from waitress.server import create_server
+from werkzeug.serving import make_server
 
 from chassis.clock import Clock, SystemClock
 
@@ -152,14 +153,24 @@ def _metadata(issuer: str) -> dict[str, Any]:
     }
 
 
-def main(port: int) -> None:
-    """Serve on loopback until the process is ended."""
+def main(port: int, name: str = "", certificate: str = "", key: str = "") -> None:
+    """Serve until the process is ended.
+
+    Args:
+        port: TCP port.
+        name: The host name by which others reach it, with TLS; empty: on loopback, without.
+        certificate: PEM file, for `name`.
+        key: PEM file of the certificate's private key.
+    """
     logging.basicConfig(level=logging.WARNING)
-    issuer = f"http://127.0.0.1:{port}"
-    server = create_server(make_issuer(issuer, SystemClock()), host="127.0.0.1", port=port, threads=4, ident=None)
-    print(f"{_WARNING}\ntoken issuer serving on {issuer}", file=sys.stderr, flush=True)
-    server.run()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # left unset, it would log every request
+    url = f"https://{name}:{port}" if name else f"http://127.0.0.1:{port}"
+    # Off loopback only with TLS: a token issuer whose keys can be exchanged on the way is nobody's issuer.
+    host, tls = ("0.0.0.0", (certificate, key)) if name else ("127.0.0.1", None)  # noqa: S104
+    server = make_server(host, port, make_issuer(url, SystemClock()), threaded=True, ssl_context=tls)
+    print(f"{_WARNING}\ntoken issuer serving on {url}", file=sys.stderr, flush=True)
+    server.serve_forever()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_PORT)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_PORT, *sys.argv[2:5])

@@ -1,7 +1,8 @@
 """A payments service to put the gate in front of: it approves everything and counts what reached it.
 
-Run as `python -m tollhouse.upstream PORT STATS_PORT`. `GET /_stats` on the second port, which the gate does
-not lead to, tells how many requests came, how many for each path, and which header names the last had.
+Run as `python -m tollhouse.upstream PORT STATS_PORT [HOST]`. `GET /_stats` on the second port, which is always on
+loopback and which the gate does not lead to, tells how many requests came, how many for each path, and which header
+names the last had.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import Counter
 from typing import Final
 
 from aiohttp import web
+
+from tollhouse.probe import LOOPBACK
 
 _BODY_LIMIT_BYTES: Final = 1 << 20
 
@@ -50,16 +53,16 @@ class SampleUpstream:
         )
 
 
-async def serve(port: int, stats_port: int) -> None:
-    """Serve both ports on loopback until cancelled."""
+async def serve(port: int, stats_port: int, host: str = LOOPBACK) -> None:
+    """Serve payments on `host` and the counts on loopback until cancelled."""
     upstream = SampleUpstream()
-    for app, number in ((upstream.payments(), port), (upstream.stats(), stats_port)):
+    for app, address, number in ((upstream.payments(), host, port), (upstream.stats(), LOOPBACK, stats_port)):
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", number).start()
-    print(f"sample upstream serving on http://127.0.0.1:{port}", file=sys.stderr, flush=True)
+        await web.TCPSite(runner, address, number).start()
+    print(f"sample upstream serving on http://{host}:{port}", file=sys.stderr, flush=True)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:4]))
