@@ -24,8 +24,9 @@ from helpers import life_parts
 from helpers.issuer import SigningKey
 from helpers.life_load import Load, Tokens
 from helpers.life_policy import write_policies
+from helpers.valkey import administrator
 from tollhouse.embedded_store import EmbeddedStore
-from tollhouse.probe import LOOPBACK, get_text, wait_until
+from tollhouse.probe import LOOPBACK, get_json, get_text, wait_until
 from tollhouse.up.child import Child, ChildSpec
 from tollhouse.up.envoy_config import read_reference
 from tollhouse.up.stack import envoy_command
@@ -83,10 +84,14 @@ class Fleet:
     def issuer_url(self) -> str:
         return f"http://{LOOPBACK}:{self.issuer_port}"
 
+    def child(self, part: str) -> Child:
+        """Return the process of a part; of a service, its first replica."""
+        return self.services[part][0].child if part in self.services else self.parts[part]
+
     def load(self, **options: Any) -> Load:
         """Return a load on this gate; it runs once it is entered."""
         url = f"http://{LOOPBACK}:{self.port}/v1/payments"
-        return Load(url, Tokens(self.key, self.issuer_url), **options)
+        return Load(url, self.journal, Tokens(self.key, self.issuer_url), **options)
 
     async def start(self) -> None:
         await self.store.start()
@@ -131,10 +136,25 @@ class Fleet:
         names = SERVICES if service is None else (service,)
         await _must(lambda: all(self._healthy(name) == number for name in names), self.parts[ENVOY])
 
-    def metric(self, replica: Replica, sample: str) -> float:
-        """Return one sample of a replica's metrics page."""
-        found = re.search(rf"^{re.escape(sample)} (\S+)$", get_text(replica.admin_port, "/metrics") or "", re.MULTILINE)
-        return float(found[1]) if found else 0.0
+    def revision(self, replica: Replica) -> str:
+        """Return the policy revision that a replica serves."""
+        return str(get_json(replica.admin_port, "/policy").get("revision"))
+
+    async def wait_revision_is_not(self, before: str) -> None:
+        """Wait until all replicas serve one revision, another than before."""
+        replicas = [one for group in self.services.values() for one in group]
+
+        def is_new() -> bool:
+            found = {self.revision(one) for one in replicas}
+            return len(found) == 1 and before not in found
+
+        await _must(is_new, replicas[0].child)
+
+    async def charged(self) -> int:
+        """Return how many payments the store counts, all merchants together."""
+        async with administrator(self.store.url) as client:
+            keys = [key async for key in client.scan_iter("tollhouse:*:per_day:*")]
+            return sum(int(count or 0) for count in await client.mget(keys)) if keys else 0
 
     def _healthy(self, service: str) -> int:
         text = get_text(self.admin_port, "/clusters") or ""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import aiohttp
 
 from helpers.issuer import SigningKey, good_claims, mint
 from helpers.life_policy import DECLINED, MERCHANT, OTHER_DECLINED, SINGLE_LIMIT, SMALL_MERCHANT
+from helpers.waiting import until
 
 ENVOY_BOUND_SECONDS = 12.0
 """1 s for each service and 10 s for the upstream: what envoy/tollhouse.yaml grants a request in all."""
@@ -114,12 +116,21 @@ class Tokens:
 
 @dataclass
 class Load:
-    """A load that runs; `outcomes` grows while it does."""
+    """A load that runs; `sent` and `outcomes` grow while it does.
+
+    Attributes:
+        journal: The upstream's.
+        rate: Requests a second.
+        run: Part of each reference, so that the journal tells one load from another.
+    """
 
     url: str
+    journal: Path
     tokens: Tokens
     kinds: Sequence[Kind] = MIX
     rate: float = 70.0
+    run: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+    sent: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
@@ -135,12 +146,25 @@ class Load:
                 is_over.set()
                 await sending
 
-    async def answered(self, number: int, within_seconds: float = 30.0) -> None:
-        """Wait for this many more outcomes."""
-        wanted = len(self.outcomes) + number
-        async with asyncio.timeout(within_seconds):
-            while len(self.outcomes) < wanted:  # noqa: ASYNC110 - many tasks append
-                await asyncio.sleep(0.02)
+    async def goes_on(self, seconds: float) -> None:
+        """Wait until the requests of this many seconds were sent, whatever becomes of them."""
+        wanted = self.sent + seconds * self.rate
+        await until(lambda: self.sent >= wanted, seconds * 5 + 10)
+
+    async def recovers(self, back_at: float, within_seconds: float) -> None:
+        """Wait until a second's requests in a row, sent since `back_at`, were answered as policy says."""
+        in_a_row = int(self.rate)
+
+        def is_well() -> bool:
+            since = sorted((item for item in self.outcomes if item.sent >= back_at), key=lambda item: item.sent)
+            return len(since) >= in_a_row and all(item.is_right for item in since[-in_a_row:])
+
+        await until(is_well, within_seconds)
+
+    def arrived(self) -> list[str]:
+        """Return the references of those payments of this load that the upstream saw."""
+        seen = self.journal.read_text("utf-8").split() if self.journal.exists() else []
+        return [reference for reference in seen if f"-{self.run}-" in reference]
 
     async def _send_all(self, sessions: Sequence[aiohttp.ClientSession], is_over: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -152,7 +176,8 @@ class Load:
                     await is_over.wait()
             if is_over.is_set():
                 break
-            request = asyncio.create_task(self._send(session, kind, f"{kind.name}-{number}"))
+            request = asyncio.create_task(self._send(session, kind, f"{kind.name}-{self.run}-{number}"))
+            self.sent += 1
             requests.add(request)
             request.add_done_callback(requests.discard)
         await asyncio.gather(*requests)
@@ -193,11 +218,6 @@ def _reason(body: bytes) -> str | None:
     return None if reason is None else str(reason)
 
 
-def arrived(journal: Path) -> list[str]:
-    """Return the references of the payments that the upstream saw."""
-    return journal.read_text("utf-8").split() if journal.exists() else []
-
-
 def wrongly_allowed(references: Iterable[str], kinds: Sequence[Kind] = MIX) -> list[str]:
     """Return the references that the upstream saw although policy refuses them."""
     may_pass = {kind.name for kind in kinds if kind.status == 200}
@@ -234,5 +254,6 @@ def recovered_after(outcomes: Iterable[Outcome], back_at: float) -> float:
 
 
 def read_records(log: Path) -> list[dict[str, Any]]:
-    """Return the decision records of a service."""
-    return [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    """Return the decision records of a service; the last line may be half written."""
+    whole, _, _ = log.read_text("utf-8").rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
