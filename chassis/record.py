@@ -155,7 +155,7 @@ class DecisionLog:
 
     def _serialise(self, record: Mapping[str, Any]) -> bytes | None:
         try:
-            line = orjson.dumps(dict(record), option=orjson.OPT_APPEND_NEWLINE)
+            line = orjson.dumps(record, default=dict, option=orjson.OPT_APPEND_NEWLINE)
             if is_suspect(line):
                 masked = mask_value(dict(record), plain_fields=self._plain_fields)
                 line = orjson.dumps(masked, option=orjson.OPT_APPEND_NEWLINE)
