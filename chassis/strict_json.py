@@ -19,6 +19,7 @@ MAX_DECIMAL_CHARACTERS = 64
 MAX_DECIMAL_EXPONENT = 308
 """Largest power of ten of a fraction: the range of a double (RFC 8259 section 6)."""
 
+_WHITESPACE = " \t\n\r"  # RFC 8259 section 2
 _BYTE_ORDER_MARK = "\ufeff"
 # Possessive, so that an unterminated string costs one pass and no backtracking.
 _STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -102,12 +103,14 @@ def _check_depth(text: str, max_depth: int) -> None:
 
 
 def _parse(text: str) -> tuple[Any, str]:
+    document = text.strip(_WHITESPACE)
     try:
-        return _DECODER.decode(text), ""
+        value, end = _DECODER.raw_decode(document)
     except StrictJsonError as error:
         return None, error.detail
     except (ValueError, RecursionError):
         return None, "not JSON"
+    return (value, "") if end == len(document) else (None, "not JSON")
 
 
 def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -61,12 +61,6 @@ class _Field:
             return cls(attribute, _pointer(source.pointer), is_required, None, check)
         return cls(attribute, _pointer(source.pointer), is_required, plain_spelling(attribute), _text_refusal)
 
-    def refusal(self, value: Any) -> Deny | None:
-        """Return why `value` cannot be this attribute, or None."""
-        if self.plain is not None and type(value) is str and self.plain.match(value):
-            return None
-        return self.check(self.attribute, value)
-
 
 @dataclass(frozen=True, slots=True)
 class _Card:
@@ -152,11 +146,12 @@ class BodyReader:
         attributes: dict[str, Any] = {}
         for field in self._fields:
             value = _find(document, field.pointer)
-            if value is _MISSING and not field.is_required:
-                continue
-            refusal = field.refusal(value)
-            if refusal is not None:
-                return refusal
+            if type(value) is not str or field.plain is None or not field.plain.match(value):
+                if value is _MISSING and not field.is_required:
+                    continue
+                refusal = field.check(field.attribute, value)
+                if refusal is not None:
+                    return refusal
             attributes[field.attribute] = value
         return attributes
 

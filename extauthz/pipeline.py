@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from chassis.clock import Clock
@@ -131,7 +131,7 @@ def _attributes(
 ) -> dict[str, Any]:
     """Return what rules may read (protos/attributes.proto); what is unknown is left out."""
     merchant = authorized.merchant
-    local = datetime.fromtimestamp(now, UTC).astimezone(merchant.zone)
+    local = datetime.fromtimestamp(now, merchant.zone)
     optional = {"merchant.mcc": merchant.mcc, "merchant.country": merchant.country, "peer.ip": request.peer_ip}
     return {
         **authorized.payment,

@@ -101,6 +101,8 @@ class RuleSet:
         self._everything = everything
         self._groups = groups
         self._cel = cel
+        asked = (each.program.present_names for each in everything.rules)
+        self._reads = tuple(sorted(everything.needs.union(*asked)))
 
     @classmethod
     def compile(cls, rules: Iterable[Rule], cel: CelRules) -> RuleSet:
@@ -125,7 +127,8 @@ class RuleSet:
         """
         if not self._groups:
             return _NOTHING_FIRED
-        bound = self._cel.bind(values)
+        # What no rule asks for is not converted either: an eighth of a microsecond for a text, ten times that for a list.
+        bound = self._cel.bind({name: values[name] for name in self._reads if name in values})
         # One guard instead of one a group: 34 us for 20 rules in 10 groups. Of a payment that lacks an attribute it
         # would only say so.
         if self._everything.needs <= values.keys() and self._everything.is_clear(bound):

@@ -84,7 +84,7 @@ def parse_check_request(data: bytes) -> AuthzRequest | Deny:
         peer_ip=attributes.source.address.socket_address.address,
         time=time.seconds + time.nanos / 1e9,
         request_id=headers.get("x-request-id", ""),
-        context_extensions=dict(attributes.context_extensions),
+        context_extensions=dict(extensions) if (extensions := attributes.context_extensions) else {},
     )
 
 
