@@ -1,22 +1,21 @@
-"""Admin pages on loopback or a Unix socket: is it alive, is it ready, what does it count, which policy.
+"""Admin pages of a service: is it alive, is it ready, what does it count, which policy.
 
 Started by `host.ServiceHost` on the service's own event loop, so `/healthz` also proves that the loop
-turns. Its law: read only, nothing secret, and never reachable from another machine.
+turns. Its law: read only, nothing secret, and off loopback only for whoever shows a token.
 """
 
 from __future__ import annotations
 
 import contextlib
 import html
-import ipaddress
 import os
-from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from chassis.admin_access import HEADERS, AdminToken, only_local_names
 from chassis.health import HostState
 from chassis.listen import ListenAddress, remove_dead_socket
 from chassis.service import Service
@@ -28,16 +27,17 @@ _PAGES = {
     "/policy": "active policy revision, since when, last reload error",
 }
 _SHUTDOWN_SECONDS = 1.0
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class AdminServer:
     """The admin pages of one service."""
 
-    def __init__(self, service: Service, state: HostState, address: ListenAddress) -> None:
-        if not address.is_local:
-            raise ValueError(f"{address} is reachable from other machines; admin pages stay on loopback")
+    def __init__(
+        self, service: Service, state: HostState, address: ListenAddress, token: AdminToken | None = None
+    ) -> None:
+        if not address.is_local and token is None:
+            raise ValueError(f"admin pages on {address} are reachable from other machines; that needs a token")
+        self._token = token
         self._service = service
         self._state = state
         self._address = address
@@ -49,7 +49,7 @@ class AdminServer:
         Raises:
             OSError: If the address cannot be bound.
         """
-        app = web.Application(middlewares=[_only_local_names] if self._address.host else [])
+        app = web.Application(middlewares=self._middlewares())
         app.router.add_get("/", self._index)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
@@ -72,6 +72,10 @@ class AdminServer:
                 with contextlib.suppress(OSError):
                     remove_dead_socket(self._address.unix_path)
 
+    def _middlewares(self) -> list[Middleware]:
+        names = [only_local_names] if self._address.host and self._address.is_local else []
+        return [*names, *([] if self._token is None else [self._token.middleware])]
+
     async def _bind(self, runner: web.AppRunner) -> str:
         address = self._address
         if address.unix_path is not None:
@@ -86,16 +90,18 @@ class AdminServer:
         name = html.escape(self._service.name)
         rows = "".join(f'<li><a href="{path}">{path}</a>: {text}</li>' for path, text in _PAGES.items())
         page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><h1>{name}</h1><ul>{rows}</ul>"
-        return web.Response(text=page, content_type="text/html", headers=_HEADERS)
+        return web.Response(text=page, content_type="text/html", headers=HEADERS)
 
     async def _healthz(self, request: web.Request) -> web.Response:
-        return web.Response(text="ok\n", headers=_HEADERS)
+        return web.Response(text="ok\n", headers=HEADERS)
 
     async def _readyz(self, request: web.Request) -> web.Response:
         readiness = self._service.readiness()
         waiting_for = [*readiness.waiting_for, *(["drain: the process is stopping"] if self._state.is_draining else [])]
         is_ready = readiness.is_ready and not self._state.is_draining
-        warnings = [*readiness.warnings, *self._state.tls_warnings()]
+        warnings = [*readiness.warnings, *self._state.tls_warnings(), *self._state.admin_warnings()]
+        if not self._address.is_local:
+            warnings.append("the admin token crosses the network in clear: these pages have no TLS")
         if self._state.is_insecure_listen:
             warnings.append("insecure listen: other machines reach this service without mutual TLS")
         body = {"ready": is_ready, "waiting_for": waiting_for, "warnings": warnings}
@@ -103,7 +109,7 @@ class AdminServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         text = generate_latest(self._service.registry)
-        return web.Response(body=text, headers={**_HEADERS, "Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=text, headers={**HEADERS, "Content-Type": CONTENT_TYPE_LATEST})
 
     async def _policy(self, request: web.Request) -> web.Response:
         return _json(self._service.policy_status(), status=200)
@@ -111,20 +117,4 @@ class AdminServer:
 
 def _json(body: object, *, status: int) -> web.Response:
     text = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    return web.Response(body=text, status=status, content_type="application/json", headers=_HEADERS)
-
-
-@web.middleware
-async def _only_local_names(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Refuse a Host that is not loopback: a web page could have its own name resolve to 127.0.0.1."""
-    if not _is_local_name(request.host):
-        return web.Response(status=421, text="ask for localhost or a loopback address\n", headers=_HEADERS)
-    return await handler(request)
-
-
-def _is_local_name(host: str) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return web.Response(body=text, status=status, content_type="application/json", headers=HEADERS)

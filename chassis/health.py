@@ -30,11 +30,13 @@ class HostState:
         is_draining: The stop was asked for; no new calls should be sent here.
         is_insecure_listen: The listener is off loopback without mutual TLS.
         tls_warnings: Returns what an operator should know about the certificates.
+        admin_warnings: Returns what an operator should know about the admin token.
     """
 
     is_draining: bool = False
     is_insecure_listen: bool = False
     tls_warnings: Callable[[], tuple[str, ...]] = tuple
+    admin_warnings: Callable[[], tuple[str, ...]] = tuple
 
 
 def service_names(methods: Methods) -> frozenset[str]:

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from prometheus_client import CollectorRegistry, Gauge
 
 from chassis.admin import AdminServer
+from chassis.admin_access import AdminToken
 from chassis.clock import SystemClock
 from chassis.health import CHECK_METHOD, HostState, health_check
 from chassis.listen import HostOptions
 from chassis.overload import LoadGate
 from chassis.rpc import Methods
+from chassis.secret_file import SecretInvalid
 from chassis.service import Service, StartRefused
 from chassis.tls_files import TlsInvalid, TlsWatch
 from chassis.tls_metrics import register_tls
@@ -50,7 +52,7 @@ class ServiceHost:
         self.admin_url: str | None = None
         self.options = options
         self._service = service
-        self._admin = AdminServer(service, self.state, options.admin) if options.admin is not None else None
+        self._admin = _admin_server(service, self.state, options)
         _register_insecure_listen(service.registry, options)
         if self.tls is not None:
             self.state.tls_warnings = self.tls.warnings
@@ -156,6 +158,19 @@ class StopSignals:
 
     def _on_signal(self) -> None:
         (self.second if self.first.is_set() else self.first).set()
+
+
+def _admin_server(service: Service, state: HostState, options: HostOptions) -> AdminServer | None:
+    if options.admin is None:
+        return None
+    token = None if options.admin_token_file is None else AdminToken(options.admin_token_file)
+    if token is not None:
+        try:
+            token.read()
+        except SecretInvalid as error:
+            raise StartRefused(error.problems) from error
+        state.admin_warnings = token.warnings
+    return AdminServer(service, state, options.admin, token)
 
 
 def _register_insecure_listen(registry: CollectorRegistry, options: HostOptions) -> None:

@@ -143,6 +143,7 @@ class HostOptions:
         drain_seconds: Longest wait for calls in flight at a stop.
         lame_duck_seconds: How long NOT_SERVING is shown before the listener closes.
         tls: Certificates of the service listener and its callers; None: plain text.
+        admin_token_file: File with the token that the admin pages ask for; None: they ask for none.
     """
 
     listen: ListenAddress
@@ -154,9 +155,10 @@ class HostOptions:
     drain_seconds: float = 10.0
     lame_duck_seconds: float = 1.0
     tls: TlsOptions | None = None
+    admin_token_file: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an exposed listener nobody asked for and an admin server others can reach.
+        """Refuse an exposed listener nobody asked for and admin pages that others can read.
 
         A server certificate alone does not make an exposed listener safe: it tells callers who we are, and lets
         in whoever calls.
@@ -165,8 +167,10 @@ class HostOptions:
             raise ValueError(
                 f"{self.listen} is reachable from other machines; that needs mutual TLS or an explicit consent"
             )
-        if self.admin is not None and not self.admin.is_local:
-            raise ValueError(f"{self.admin} is reachable from other machines; admin pages stay on loopback")
+        if self.admin is not None and not self.admin.is_local and self.admin_token_file is None:
+            raise ValueError(f"admin pages on {self.admin} are reachable from other machines; that needs a token file")
+        if self.default_timeout_seconds > self.max_timeout_seconds:
+            raise ValueError("the default deadline is longer than the longest one")
 
     @property
     def is_mutual_tls(self) -> bool:

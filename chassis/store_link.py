@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from chassis.clock import Clock
 from chassis.store_channel import StoreChannel, StoreUnavailable, Unavailability
-from chassis.store_url import connection_factory
+from chassis.store_url import StoreLogin, connection_factory
 
 __all__ = ["StoreLink", "StoreSettings", "StoreUnavailable", "Unavailability"]
 
@@ -41,6 +41,7 @@ class StoreSettings:
         max_unsent_bytes: Bytes that the socket has not taken yet.
         first_backoff_seconds: Pause before the first new attempt to connect; it doubles each time.
         max_backoff_seconds: Longest pause between two attempts.
+        login: Password from a file; None where the URL says all.
     """
 
     connect_timeout_seconds: float = 1.0
@@ -49,6 +50,7 @@ class StoreSettings:
     max_unsent_bytes: int = 8 * 1024 * 1024
     first_backoff_seconds: float = 0.05
     max_backoff_seconds: float = 2.0
+    login: StoreLogin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class StoreLink:
         settings: StoreSettings = StoreSettings(),
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._make_connection = connection_factory(url, settings.connect_timeout_seconds)
+        self._make_connection = connection_factory(url, settings.connect_timeout_seconds, settings.login)
         self._scripts = {
             name: _Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode())
             for name, text in scripts.items()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.credentials import CredentialProvider
+from redis.exceptions import AuthenticationError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
+
+from chassis.secret_file import SecretInvalid, read_one_line
 
 _OPTIONS = frozenset(
     {
@@ -29,12 +33,52 @@ _OPTIONS = frozenset(
 """Query options that say where and as whom; those that change how calls are made are ours alone."""
 
 
-def connection_factory(url: str, connect_timeout_seconds: float) -> Callable[[], Any]:
+@dataclass(frozen=True, slots=True)
+class StoreLogin:
+    """As whom a link logs in.
+
+    Attributes:
+        password_file: File with the password in one line; read at every connect, so a new one needs no restart.
+        username: ACL user; empty for the store's default user.
+    """
+
+    password_file: str
+    username: str = ""
+
+
+class _FileCredentials(CredentialProvider):  # type: ignore[misc]  # redis-py is not typed for us
+    """Gives redis-py the password that stands in the file right now."""
+
+    def __init__(self, login: StoreLogin) -> None:
+        self._login = login
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        try:
+            password = read_one_line(self._login.password_file)
+        except SecretInvalid as error:
+            raise AuthenticationError(str(error)) from None
+        return (self._login.username, password) if self._login.username else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()
+
+
+def has_password(url: str) -> bool:
+    """Tell whether a store URL carries a password; a text that is no URL has none that anybody could use."""
+    try:
+        parts = urlsplit(url)
+        return parts.password is not None or "password" in parse_qs(parts.query, keep_blank_values=True)
+    except ValueError:
+        return False
+
+
+def connection_factory(url: str, connect_timeout_seconds: float, login: StoreLogin | None = None) -> Callable[[], Any]:
     """Return what makes a fresh, not yet connected redis-py connection.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`; see `StoreLink`.
         connect_timeout_seconds: For the socket alone.
+        login: Password from a file; the URL then names neither user nor password.
 
     Raises:
         ValueError: With a fixed text: the URL may hold a password, so it is never repeated.
@@ -44,6 +88,10 @@ def connection_factory(url: str, connect_timeout_seconds: float) -> Callable[[],
         raise ValueError(f"store URL: {problem}")
     try:
         written: dict[str, Any] = dict(parse_url(url))
+        if login is not None:
+            if {"username", "password"} & set(written):
+                raise ValueError
+            written["credential_provider"] = _FileCredentials(login)
         connection_class = written.pop("connection_class", Connection)
         ours = {
             **written,

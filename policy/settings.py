@@ -30,6 +30,8 @@ class ServiceSettings:
         errors_uri: Where docs/errors.md is published; problem types point into it.
         realm: Realm of WWW-Authenticate challenges.
         card_key_file: Name of the file with the secrets that card numbers are hashed with; empty for none.
+        store_password_file: Name of the file with the store's password; empty for none.
+        store_username: ACL user of the store; empty for its default user.
     """
 
     policies: str
@@ -39,6 +41,8 @@ class ServiceSettings:
     errors_uri: str = DEFAULT_ERRORS_URI
     realm: str = "tollhouse"
     card_key_file: str = ""
+    store_password_file: str = ""
+    store_username: str = ""
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment entry that `read_settings` reads."""

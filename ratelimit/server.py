@@ -13,8 +13,11 @@ from chassis.logs import setup_logging
 from chassis.metrics import ServiceMetrics
 from chassis.policy_service import PolicyService, ServiceParts
 from chassis.record import DecisionLog
+from chassis.secret_file import exposure_of
 from chassis.service import Service
 from chassis.settings import read_host_options
+from chassis.store_link import StoreSettings
+from chassis.store_url import StoreLogin
 from policy.live import Compiled, Compiler, live_policy
 from policy.settings import ServiceSettings, read_settings
 from ratelimit.changes import loosened
@@ -33,16 +36,19 @@ NAME: Final = "ratelimit"
 MEMORY_STORE: Final = "memory:"
 
 
-def open_store(url: str, clock: Clock) -> CounterStore:
-    """Return the counter store of a URL; raises ValueError for one that no store understands."""
-    return MemoryCounters(clock) if url == MEMORY_STORE else RedisCounters.from_url(url, clock)
+def open_store(settings: ServiceSettings, clock: Clock) -> CounterStore:
+    """Return the counter store that the settings name; raises ValueError for one that no store understands."""
+    if settings.store == MEMORY_STORE:
+        return MemoryCounters(clock)
+    login = StoreLogin(settings.store_password_file, settings.store_username) if settings.store_password_file else None
+    return RedisCounters.from_url(settings.store, clock, StoreSettings(login=login))
 
 
 def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
     """Build the service; nothing is read or opened before `start`."""
     clock = clock or SystemClock()
     metrics = ServiceMetrics(NAME, reasons=[*(reason.code for reason in Reason), "store_failure_allowed"])
-    store = open_store(settings.store, clock)
+    store = open_store(settings, clock)
     decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
     reloader = live_policy(Path(settings.policies), Compiler(compile_tables, loosened), metrics, clock)
     engine = Engine(store, Windows(), clock)
@@ -57,7 +63,8 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         # Not a reason to be unready: quotas say themselves what holds without a store.
         away = () if store.is_available else ("the counter store is not connected",)
         shared = ("counters live in this process alone and end with it",) if settings.store == MEMORY_STORE else ()
-        return (*away, *shared)
+        exposure = exposure_of(settings.store_password_file) if settings.store_password_file else None
+        return (*away, *shared, *((exposure,) if exposure else ()))
 
     service: PolicyService[Compiled[Tables]] = PolicyService(
         NAME,

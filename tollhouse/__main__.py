@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from policy.settings import DEFAULT_ERRORS_URI, ServiceSettings
-from tollhouse.serve import ServeRequest, ServiceName, TlsRequest, Transport, UsageError, serve
+from tollhouse.serve import Transport
+from tollhouse.serve_command import serve_command
 
 app = typer.Typer(
     name="tollhouse",
@@ -29,57 +29,7 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-@app.command("serve")
-def serve_command(  # noqa: PLR0913 - one parameter an option
-    service: Annotated[ServiceName, typer.Argument(help="Which service to run.")],
-    policies: Annotated[Path, typer.Option(help="Directory of the policy set.")],
-    listen: Annotated[str, typer.Option(help="HOST:PORT or unix:PATH that Envoy calls.")],
-    admin: Annotated[
-        str | None, typer.Option(help="HOST:PORT on loopback for /healthz /readyz /metrics /policy.")
-    ] = None,
-    transport: Annotated[
-        Transport | None, typer.Option(help="Default: envoy wherever a shared libpython is found, else grpcio.")
-    ] = None,
-    store: Annotated[
-        str,
-        typer.Option(help="Counters of ratelimit: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded:, memory:."),
-    ] = "",
-    insecure_listen: Annotated[
-        bool,
-        typer.Option("--insecure-listen", help="Accept a --listen that other machines can reach without mutual TLS."),
-    ] = False,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM file: certificate of --listen, intermediates.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file: private key of --tls-cert.")] = None,
-    tls_client_ca: Annotated[
-        Path | None, typer.Option(help="PEM file: authorities of the callers; needs --peer-san.")
-    ] = None,
-    peer_san: Annotated[
-        list[str] | None,
-        typer.Option(help="Name that a caller's certificate must carry, exactly: a URI or a DNS name. Repeatable."),
-    ] = None,
-    decision_log: Annotated[str, typer.Option(help="File for decision records, JSON lines; - is stdout.")] = "-",
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
-    errors_uri: Annotated[str, typer.Option(help="Where docs/errors.md is published.")] = DEFAULT_ERRORS_URI,
-) -> None:
-    """Run one of the two services until SIGTERM or Ctrl-C; drains before it stops."""
-    if service is ServiceName.RATELIMIT and not store:
-        store = "memory:"
-        typer.echo("ratelimit: no --store given, counters live in this process alone (memory:)", err=True)
-    settings = ServiceSettings(
-        policies=str(policies.absolute()),
-        store=store,
-        decision_log=decision_log,
-        log_level=log_level,
-        errors_uri=errors_uri,
-    )
-    tls = TlsRequest(tls_cert, tls_key, tls_client_ca, tuple(peer_san or ()))
-    request = ServeRequest(service, listen, admin, transport, insecure_listen, tls, settings)
-    try:
-        code = serve(request)
-    except UsageError as error:
-        typer.echo(f"tollhouse serve: {error}", err=True)
-        code = 2
-    raise typer.Exit(code)
+app.command("serve")(serve_command)
 
 
 @app.command("up")

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +22,11 @@ from chassis.grpcio_server import serve_grpcio
 from chassis.listen import HostOptions, ListenAddress
 from chassis.logs import LEVELS, setup_logging
 from chassis.record import STDOUT
+from chassis.secret_file import SecretInvalid, read_one_line
 from chassis.service import Service
+from chassis.store_url import has_password
 from chassis.tls import TlsOptions
+from extauthz.card_keys import read_card_keys_file
 from policy.settings import ServiceSettings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
@@ -83,6 +86,17 @@ class TlsRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class HostBounds:
+    """Times and sizes of `HostOptions` that the command line sets."""
+
+    max_message_bytes: int
+    default_timeout_seconds: float
+    max_timeout_seconds: float
+    drain_seconds: float
+    lame_duck_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServeRequest:
     """What `tollhouse serve` was asked for.
 
@@ -94,6 +108,8 @@ class ServeRequest:
         is_insecure_listen: The operator accepts a port that others can reach without mutual TLS.
         tls: What the command line says about certificates.
         settings: Everything the service itself reads.
+        bounds: Times and sizes.
+        admin_token_file: File with the token of the admin pages, or None.
     """
 
     service: ServiceName
@@ -103,6 +119,8 @@ class ServeRequest:
     is_insecure_listen: bool
     tls: TlsRequest
     settings: ServiceSettings
+    bounds: HostBounds
+    admin_token_file: Path | None = None
 
 
 def serve(request: ServeRequest) -> int:
@@ -132,9 +150,27 @@ def _host_options(request: ServeRequest) -> HostOptions:
                 "forge identities. Have callers prove who they are (--tls-cert, --tls-key, --tls-client-ca, "
                 "--peer-san), listen on loopback or a Unix socket, or accept it with --insecure-listen."
             )
-        return HostOptions(listen=listen, admin=admin, is_insecure_listen=is_exposed, tls=tls)
+        if admin is not None and not admin.is_local:
+            _check_exposed_admin(admin, request.admin_token_file)
+        return HostOptions(
+            listen=listen,
+            admin=admin,
+            is_insecure_listen=is_exposed,
+            tls=tls,
+            admin_token_file=None if request.admin_token_file is None else str(request.admin_token_file.absolute()),
+            **asdict(request.bounds),
+        )
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _check_exposed_admin(admin: ListenAddress, token_file: Path | None) -> None:
+    if token_file is None:
+        raise UsageError(
+            f"--admin {admin} can be reached from other machines, and /policy and /metrics tell about merchants: ask "
+            "for a token with --admin-token-file, or serve them on loopback or a Unix socket."
+        )
+    print(f"--admin {admin} has no TLS: the admin token crosses the network in clear", file=sys.stderr)
 
 
 def _check_settings(request: ServeRequest) -> None:
@@ -147,25 +183,52 @@ def _check_settings(request: ServeRequest) -> None:
         raise UsageError(f"--decision-log {settings.decision_log} is not a file that can be written")
     if not re.fullmatch(r"https?://[!-~]+", settings.errors_uri):
         raise UsageError("--errors-uri must be an http or https URL")
-    _check_store(request.service, settings.store)
+    if not re.fullmatch(r"[ !#-\[\]-~]{1,64}", settings.realm):
+        raise UsageError("--realm must be 1 to 64 visible ASCII characters without quotes and backslashes")
+    _check_secrets(request.service, settings)
+    _check_store(request.service, settings)
 
 
 def _is_writable_file(path: Path) -> bool:
     return os.access(path, os.W_OK) and not path.is_dir() if path.exists() else os.access(path.parent, os.W_OK)
 
 
-def _check_store(service: ServiceName, store: str) -> None:
+def _check_secrets(service: ServiceName, settings: ServiceSettings) -> None:
+    if service is ServiceName.RATELIMIT and settings.card_key_file:
+        raise UsageError("--card-key-file belongs to extauthz; ratelimit counts by keyed hashes and needs no key")
+    try:
+        if settings.card_key_file:
+            read_card_keys_file(settings.card_key_file)
+        if settings.store_password_file:
+            read_one_line(settings.store_password_file)
+    except SecretInvalid as error:
+        raise UsageError(str(error)) from error
+
+
+def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
     if service is ServiceName.EXTAUTHZ:
-        if store:
+        if settings.store or settings.store_password_file or settings.store_username:
             raise UsageError("--store belongs to ratelimit; extauthz uses no store")
         return
-    if store == EMBEDDED_STORE:
+    login = settings.store_password_file or settings.store_username
+    if settings.store in (EMBEDDED_STORE, ratelimit.server.MEMORY_STORE):
+        if login:
+            raise UsageError(f"--store {settings.store} asks for no login; take the --store-... options off")
         return
     known = ("redis://", "rediss://", "unix://", EMBEDDED_STORE, ratelimit.server.MEMORY_STORE)
-    if not store.startswith(known):
+    if not settings.store.startswith(known):
         raise UsageError(f"--store must be one of {', '.join(known)}")
     try:
-        ratelimit.server.open_store(store, SystemClock())
+        # First: it never repeats the URL, so neither does whatever is said after it.
+        ratelimit.server.open_store(replace(settings, store_password_file="", store_username=""), SystemClock())
+        if has_password(settings.store):
+            raise UsageError(
+                "--store holds a password, and every user of the machine can read it in the process list: put it in a "
+                "file and name that with --store-password-file"
+            )
+        if settings.store_username and not settings.store_password_file:
+            raise UsageError("--store-username needs --store-password-file")
+        ratelimit.server.open_store(settings, SystemClock())
     except ValueError as error:
         raise UsageError(f"--store: {error}") from error
 

@@ -62,6 +62,14 @@ def test_exposed_listener_needs_consent():
     assert HostOptions(exposed, is_insecure_listen=True).listen == exposed
 
 
-def test_exposed_admin_pages_are_refused_even_with_consent():
-    with pytest.raises(ValueError, match="admin pages stay on loopback"):
-        replace(HostOptions(LOCAL, is_insecure_listen=True), admin=ListenAddress.parse("0.0.0.0:1"))
+def test_exposed_admin_pages_need_a_token_file_and_no_consent_replaces_it():
+    exposed = ListenAddress.parse("0.0.0.0:1")
+    with pytest.raises(ValueError, match="needs a token file"):
+        replace(HostOptions(LOCAL, is_insecure_listen=True), admin=exposed)
+    options = HostOptions(LOCAL, admin=exposed, admin_token_file="/run/secrets/admin.token")
+    assert HostOptions.from_json(options.to_json()) == options
+
+
+def test_default_deadline_above_the_longest_is_refused():
+    with pytest.raises(ValueError, match="longer than the longest"):
+        HostOptions(LOCAL, default_timeout_seconds=11.0)

@@ -1,0 +1,140 @@
+"""Options, variables, defaults and the page come from one table; a misspelt variable is told, a secret never."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from chassis.listen import HostOptions, ListenAddress
+from helpers.services import SHIPPED
+from tollhouse import options
+from tollhouse.__main__ import app
+from tollhouse.serve_command import serve_command
+
+SETTINGS = [setting for chapter in options.SETTINGS.values() for setting in chapter]
+EXTAUTHZ = ("serve", "extauthz", "--policies", str(SHIPPED), "--listen", "127.0.0.1:0")
+RATELIMIT = ("serve", "ratelimit", "--policies", str(SHIPPED), "--listen", "127.0.0.1:0")
+
+
+def test_every_option_of_serve_is_in_the_table_and_the_other_way_round():
+    command = typer.main.get_command(app).commands["serve"]
+    flags = {flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")}
+    assert flags - {"--help"} == {setting.flag for setting in SETTINGS}
+    for parameter in command.params:
+        for setting in SETTINGS:
+            if setting.flag in parameter.opts:
+                assert parameter.envvar == setting.variable
+
+
+def test_defaults_of_the_command_are_those_of_the_table():
+    for name, parameter in inspect.signature(serve_command).parameters.items():
+        setting = getattr(options, name.upper(), None)
+        if setting is not None and setting.default is not options.REQUIRED:
+            assert parameter.default == setting.default
+
+
+def test_numbers_have_a_unit_bounds_and_a_default_within_them():
+    numbers = [setting for setting in SETTINGS if type(setting.default) in (int, float)]
+    assert {setting.flag for setting in numbers} >= {"--drain-seconds", "--lame-duck-seconds", "--max-message-bytes"}
+    for setting in numbers:
+        assert setting.unit
+        assert setting.bounds[0] <= setting.default <= setting.bounds[1]
+    HostOptions(ListenAddress.parse("127.0.0.1:0"))
+
+
+def test_every_secret_is_a_file_and_every_setting_gives_advice():
+    secret_words = ("password", "token", "key")
+    for setting in SETTINGS:
+        assert setting.advice
+        if any(word in setting.flag for word in secret_words) and not setting.flag.startswith("--tls"):
+            assert setting.flag.endswith("-file")
+            assert setting.variable.endswith("_FILE")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("TOLLHOUSE_CARDKEY_FILE", "; did you mean TOLLHOUSE_CARD_KEY_FILE?"),
+        ("TOLLHOUSE_CARD_KEYS_FILE", "; did you mean TOLLHOUSE_CARD_KEY_FILE?"),
+        ("TOLLHOUSE_DRAIN_SECOND", "; did you mean TOLLHOUSE_DRAIN_SECONDS?"),
+        ("TOLLHOUSE_QQQ", ""),
+    ],
+)
+def test_misspelt_variable_is_told_with_a_hint(name: str, hint: str):
+    warnings = options.unknown_variables([name, "PATH", "TOLLHOUSE_LISTEN"])
+    assert warnings == [f"the environment variable {name} means nothing here and was ignored{hint}"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TOLLHOUSE_STORE_PASSWORD_FILE",
+        "TOLLHOUSE_EXTAUTHZ_SERVICE_HOST",
+        "TOLLHOUSE_PORT",
+        "TOLLHOUSE_PORT_9001_TCP_ADDR",
+        "TOLLHOUSE_IMAGE",
+        "TOLLHOUSELISTEN",
+    ],
+)
+def test_known_and_foreign_variables_are_not_warned_of(name: str):
+    assert options.unknown_variables([name]) == []
+
+
+def test_consent_to_an_open_port_is_no_variable():
+    assert options.INSECURE_LISTEN.variable is None
+    result = CliRunner().invoke(app, (*EXTAUTHZ[:-1], "0.0.0.0:0"), env={"TOLLHOUSE_INSECURE_LISTEN": "1"})
+    assert result.exit_code == 2
+    assert "TOLLHOUSE_INSECURE_LISTEN means nothing" in result.stderr
+
+
+def test_variable_stands_for_its_option_and_the_option_wins():
+    env = {"TOLLHOUSE_LOG_LEVEL": "loud", "TOLLHOUSE_POLICIES": str(SHIPPED), "TOLLHOUSE_LISTEN": "127.0.0.1:0"}
+    assert "--log-level must be one of" in CliRunner().invoke(app, ["serve", "extauthz"], env=env).stderr
+    result = CliRunner().invoke(app, ["serve", "extauthz", "--log-level", "INFO", "--errors-uri", "x"], env=env)
+    assert "--errors-uri must be" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((*RATELIMIT, "--store", "redis://:hunter2@store/0"), "--store-password-file"),
+        ((*RATELIMIT, "--store", "redis://user:hunter2@store/0"), "--store-password-file"),
+        ((*RATELIMIT, "--store", "unix:///run/s?password=hunter2"), "--store-password-file"),
+        ((*RATELIMIT, "--store", "redis://store", "--store-username", "u"), "--store-username needs"),
+        ((*RATELIMIT, "--store", "redis://store", "--store-password-file", "/nowhere"), "/nowhere: No such file"),
+        ((*RATELIMIT, "--store", "memory:", "--store-password-file", "/nowhere"), "/nowhere: No such file"),
+        ((*RATELIMIT, "--store", "memory:", "--store-username", "u"), "asks for no login"),
+        ((*RATELIMIT, "--card-key-file", "/nowhere"), "--card-key-file belongs to extauthz"),
+        ((*EXTAUTHZ, "--card-key-file", "/nowhere"), "/nowhere: No such file"),
+        ((*EXTAUTHZ, "--store-username", "u"), "--store belongs to ratelimit"),
+        ((*EXTAUTHZ, "--admin", "0.0.0.0:9101"), "--admin-token-file"),
+        ((*EXTAUTHZ, "--realm", 'a"b'), "--realm must be"),
+        ((*EXTAUTHZ, "--default-timeout-seconds", "5", "--max-timeout-seconds", "1"), "longer than the longest"),
+    ],
+)
+def test_mistake_is_told_and_nothing_secret_repeated(arguments: tuple[str, ...], said: str):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--drain-seconds", "301"), ("--lame-duck-seconds", "-1"), ("--max-message-bytes", "1"), ("--drain-seconds", "x")],
+)
+def test_number_out_of_its_range_is_refused(flag: str, value: str):
+    assert CliRunner().invoke(app, (*EXTAUTHZ, flag, value)).exit_code == 2
+
+
+def test_broken_card_key_file_is_told_with_its_line_and_without_its_key(tmp_path: Path):
+    path = tmp_path / "card.keys"
+    path.write_text("k1 aHVudGVyMg==\n")
+    result = CliRunner().invoke(app, (*EXTAUTHZ, "--card-key-file", str(path)))
+    assert result.exit_code == 2
+    assert f"{path}:1: the key must have 32" in result.stderr
+    assert "aHVudGVyMg" not in result.output

@@ -1,0 +1,279 @@
+"""Every setting of `tollhouse serve`, in one table: its option, its environment variable, its help, its page.
+
+`tollhouse/__main__.py` builds the command from it, `tollhouse/configuration_page.py` writes docs/configuration.md,
+and `unknown_variables` knows by it which variables mean something. Secrets are no settings: files named here hold them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Final
+
+import typer
+
+from chassis.listen import HostOptions
+from policy.settings import ServiceSettings
+
+PREFIX: Final = "TOLLHOUSE_"
+
+# Kubernetes sets these in every pod for a Service called tollhouse-...; they are no settings of ours.
+_SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)\Z")
+# Of the compose stack and the tests; they never reach a service's own settings.
+_NOT_OF_A_SERVICE: Final = frozenset({"TOLLHOUSE_IMAGE", "TOLLHOUSE_LOCAL_IMAGE", "TOLLHOUSE_TEST_MARK"})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        flag: Option of `tollhouse serve`.
+        help: What it is for, one sentence.
+        advice: Which values are safe, and what the others cost.
+        default: Value when neither option nor variable is given; `REQUIRED` where one must be.
+        unit: Of a number or a text's form; empty for none.
+        bounds: Lowest and highest number that is accepted; None for texts.
+        service: The one service that takes it; empty: both.
+        has_variable: Also settable by environment variable; a consent is not, it must stand in the command.
+    """
+
+    flag: str
+    help: str
+    advice: str
+    default: Any = None
+    unit: str = ""
+    bounds: tuple[float, float] | None = None
+    service: str = ""
+    has_variable: bool = True
+
+    @property
+    def variable(self) -> str | None:
+        """Name of the environment variable, or None."""
+        return PREFIX + self.flag.removeprefix("--").replace("-", "_").upper() if self.has_variable else None
+
+    def option(self) -> Any:
+        """Return what typer makes the option of."""
+        lowest, highest = self.bounds or (None, None)
+        text = f"{self.service} only: {self.help}" if self.service else self.help
+        return typer.Option(
+            self.flag, envvar=self.variable, help=text, min=lowest, max=highest, metavar=self.unit or None
+        )
+
+
+REQUIRED: Final = object()
+"""Default of a setting that has none."""
+
+
+def _default(model: type[Any], name: str) -> Any:
+    found = next(field.default for field in fields(model) if field.name == name)
+    if found is MISSING:
+        raise ValueError(f"{name} has no default")
+    return found
+
+
+POLICIES = Setting(
+    "--policies",
+    "Directory of the policy set.",
+    "Readable by the service, writable by the security team alone.",
+    REQUIRED,
+    "DIR",
+)
+LISTEN = Setting(
+    "--listen",
+    "Where Envoy calls the service.",
+    "Loopback or a Unix socket; elsewhere with mutual TLS (`--tls-cert` and what follows).",
+    REQUIRED,
+    "HOST:PORT|unix:PATH",
+)
+ADMIN = Setting(
+    "--admin",
+    "Where /healthz /readyz /metrics /policy are served; without it nowhere.",
+    "Loopback or a Unix socket; elsewhere only with `--admin-token-file`, and the token crosses the network in clear.",
+    None,
+    "HOST:PORT|unix:PATH",
+)
+ADMIN_TOKEN_FILE = Setting(
+    "--admin-token-file",
+    "File with the token that admin pages ask for as Authorization: Bearer.",
+    "One line of 32 or more random letters and digits, mode 600. Needed off loopback, obeyed on loopback.",
+    None,
+    "FILE",
+)
+TRANSPORT = Setting(
+    "--transport",
+    "How the service speaks gRPC: envoy or grpcio.",
+    "Leave it out: envoy wherever Python comes with a shared libpython, else grpcio.",
+)
+STORE = Setting(
+    "--store",
+    "Counters: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded: or memory:.",
+    "One store for all replicas, `rediss://` off this machine, without eviction. memory: and embedded: are for one "
+    "process alone: a restart forgets what was used. Never a password: it would stand in the process list.",
+    "",
+    "URL",
+    service="ratelimit",
+)
+STORE_USERNAME = Setting(
+    "--store-username",
+    "ACL user of the store.",
+    "A user that may run scripts and touch keys `tollhouse:*` alone.",
+    "",
+    "NAME",
+    service="ratelimit",
+)
+STORE_PASSWORD_FILE = Setting(
+    "--store-password-file",
+    "File with the store's password.",
+    "One line, mode 600. Read at every connect, so a new password needs no restart.",
+    None,
+    "FILE",
+    service="ratelimit",
+)
+CARD_KEY_FILE = Setting(
+    "--card-key-file",
+    "File with the keys that card numbers are hashed with.",
+    "Mode 600, 32 random bytes a key; needed as soon as a profile has `card_number`. The limiter needs none.",
+    None,
+    "FILE",
+    service="extauthz",
+)
+INSECURE_LISTEN = Setting(
+    "--insecure-listen",
+    "Accept a --listen that other machines can reach without mutual TLS.",
+    "Leave it out: whoever reaches the port can burn quotas and forge identities. /readyz and a metric say when it is "
+    "in use.",
+    False,
+    has_variable=False,
+)
+TLS_CERT = Setting(
+    "--tls-cert",
+    "PEM file: certificate of --listen, intermediates.",
+    "Followed without a restart. /readyz warns a week before it expires.",
+    None,
+    "FILE",
+)
+TLS_KEY = Setting(
+    "--tls-key",
+    "PEM file: private key of --tls-cert.",
+    "Mode 600, not encrypted.",
+    None,
+    "FILE",
+)
+TLS_CLIENT_CA = Setting(
+    "--tls-client-ca",
+    "PEM file: authorities of the callers; needs --peer-san.",
+    "An authority of your own, never a public one.",
+    None,
+    "FILE",
+)
+PEER_SAN = Setting(
+    "--peer-san",
+    "Name that a caller's certificate must carry, exactly: a URI or a DNS name. Repeatable.",
+    "Envoy's names alone. In the variable names are separated by blanks.",
+    None,
+    "NAME",
+)
+DECISION_LOG = Setting(
+    "--decision-log",
+    "File for decision records, JSON lines; - is stdout.",
+    "On a disk with room: a record a request. Losses are counted and shown on /readyz.",
+    _default(ServiceSettings, "decision_log"),
+    "FILE",
+)
+LOG_LEVEL = Setting(
+    "--log-level",
+    "DEBUG, INFO, WARNING or ERROR.",
+    "INFO; WARNING hides which policy revision was loaded when.",
+    _default(ServiceSettings, "log_level"),
+    "LEVEL",
+)
+ERRORS_URI = Setting(
+    "--errors-uri",
+    "Where docs/errors.md is published; problem types point there.",
+    "A page that merchants can reach.",
+    _default(ServiceSettings, "errors_uri"),
+    "URL",
+)
+REALM = Setting(
+    "--realm",
+    "Realm of WWW-Authenticate challenges.",
+    "A name of the API, without quotes.",
+    _default(ServiceSettings, "realm"),
+    "NAME",
+    service="extauthz",
+)
+MAX_MESSAGE_BYTES = Setting(
+    "--max-message-bytes",
+    "Longest gRPC request; longer ones are RESOURCE_EXHAUSTED.",
+    "Above the body that Envoy buffers (64 KiB) and its headers; a large one lets callers take memory.",
+    _default(HostOptions, "max_message_bytes"),
+    "BYTES",
+    (131_072, 4_194_304),
+)
+DEFAULT_TIMEOUT_SECONDS = Setting(
+    "--default-timeout-seconds",
+    "Deadline of a call that brings none.",
+    "Near Envoy's own time-out for the service.",
+    _default(HostOptions, "default_timeout_seconds"),
+    "SECONDS",
+    (0.05, 10.0),
+)
+MAX_TIMEOUT_SECONDS = Setting(
+    "--max-timeout-seconds",
+    "Longest deadline; a longer one is cut to it.",
+    "Not below Envoy's time-out; a long one lets calls pile up.",
+    _default(HostOptions, "max_timeout_seconds"),
+    "SECONDS",
+    (0.1, 60.0),
+)
+DRAIN_SECONDS = Setting(
+    "--drain-seconds",
+    "Longest wait for calls in flight at a stop.",
+    "Above the longest deadline; together with `--lame-duck-seconds` below what the supervisor grants before it kills.",
+    _default(HostOptions, "drain_seconds"),
+    "SECONDS",
+    (0.0, 300.0),
+)
+LAME_DUCK_SECONDS = Setting(
+    "--lame-duck-seconds",
+    "How long NOT_SERVING is shown before the listener closes.",
+    "Above Envoy's health check interval: shorter, and calls still come when nobody listens.",
+    _default(HostOptions, "lame_duck_seconds"),
+    "SECONDS",
+    (0.0, 60.0),
+)
+
+SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
+    "Service": (POLICIES, LISTEN, TRANSPORT, DECISION_LOG, LOG_LEVEL, ERRORS_URI, REALM),
+    "Secrets": (CARD_KEY_FILE, STORE_PASSWORD_FILE, ADMIN_TOKEN_FILE),
+    "Counter store": (STORE, STORE_USERNAME),
+    "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),
+    "Admin pages": (ADMIN,),
+    "Times and sizes": (
+        MAX_MESSAGE_BYTES,
+        DEFAULT_TIMEOUT_SECONDS,
+        MAX_TIMEOUT_SECONDS,
+        DRAIN_SECONDS,
+        LAME_DUCK_SECONDS,
+    ),
+}
+"""All settings by chapter of docs/configuration.md."""
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """Return a warning for each variable that begins like ours and is none; values are never looked at.
+
+    A misspelt name would otherwise mean "not set", and nobody would know.
+    """
+    known = {setting.variable for chapter in SETTINGS.values() for setting in chapter if setting.variable}
+    warnings: list[str] = []
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name in known or name in _NOT_OF_A_SERVICE or _SERVICE_LINK.search(name):
+            continue
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        warnings.append(f"the environment variable {name} means nothing here and was ignored{hint}")
+    return warnings
