@@ -1,0 +1,62 @@
+"""Card key files are made, rotated and shortened by a command that prints key ids and never a key."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from extauthz.card_keys import read_card_keys_file
+from helpers.cards import NEW, OLD, write_card_keys_file
+from tollhouse.__main__ import app
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["card-key", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_new_file_is_private_and_holds_one_key(tmp_path: Path):
+    path = tmp_path / "card.keys"
+    code, output = run("new", path)
+    assert code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (secret,) = read_card_keys_file(str(path)).secrets
+    assert secret.key_id in output
+    assert path.read_text().split()[-1] not in output
+
+
+def test_rotation_keeps_the_old_key_until_it_is_dropped(tmp_path: Path):
+    path = write_card_keys_file(tmp_path / "card.keys")
+    path.chmod(0o640)
+    assert run("rotate", path)[0] == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    new, old = read_card_keys_file(str(path)).secrets
+    assert old == OLD
+    assert run("rotate", path)[0] == 1
+    assert run("drop", path)[0] == 0
+    assert read_card_keys_file(str(path)).secrets == (new,)
+    assert run("drop", path)[0] == 1
+    assert run("rotate", path)[0] == 0  # on the same day: another id
+    assert [name.name for name in tmp_path.iterdir()] == ["card.keys"]
+
+
+@pytest.mark.parametrize("action", ["rotate", "drop"])
+def test_file_that_cannot_be_used_stays_as_it_is(tmp_path: Path, action: str):
+    path = tmp_path / "card.keys"
+    assert run(action, path)[0] == 1
+    path.write_text("k1 short\n")
+    code, output = run(action, path)
+    assert (code, path.read_text()) == (1, "k1 short\n")
+    assert f"{path}:1: the key is not base64" in output
+
+
+def test_new_never_writes_over_a_file(tmp_path: Path):
+    path = write_card_keys_file(tmp_path / "card.keys", NEW, OLD)
+    before = path.read_bytes()
+    code, output = run("new", path)
+    assert (code, path.read_bytes()) == (1, before)
+    assert "exists" in output
+    assert run("new", tmp_path / "nowhere" / "card.keys")[0] == 1
