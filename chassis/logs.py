@@ -9,11 +9,13 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TextIO
 
 import orjson
 
 from chassis.masking import MaskingFilter, mask_text, mask_value
+from chassis.patient_stream import PatientStream
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -28,7 +30,7 @@ def setup_logging(service: str, *, level: str = "INFO", style: str = "auto", str
         service: Written into every line.
         level: One of `LEVELS`, in any case.
         style: `json`, `text`, or `auto`: text on a terminal, else JSON.
-        stream: Where to; stderr when None.
+        stream: Where to; when None to stderr, whose reader may stall without stalling the process.
 
     Raises:
         ValueError: Unknown level or style.
@@ -39,9 +41,10 @@ def setup_logging(service: str, *, level: str = "INFO", style: str = "auto", str
         raise ValueError(f"log style must be auto, json or text, not {style!r}")
     target = sys.stderr if stream is None else stream
     is_text = style == "text" or (style == "auto" and target.isatty())
-    handler = _QuietHandler(target)
+    formatter = TextFormatter(service) if is_text else JsonFormatter(service)
+    handler = _QuietHandler(PatientStream(target, partial(_lost_line, formatter)) if stream is None else target)
     handler.addFilter(MaskingFilter())
-    handler.setFormatter(TextFormatter(service) if is_text else JsonFormatter(service))
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -91,11 +94,16 @@ class TextFormatter(logging.Formatter):
         return " ".join(_on_one_line(part) for part in parts)
 
 
-class _QuietHandler(logging.StreamHandler[TextIO]):
+class _QuietHandler(logging.StreamHandler[TextIO | PatientStream]):
     """A handler for which a broken stream is no reason to raise or to print."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
         pass
+
+
+def _lost_line(formatter: logging.Formatter, lost: int) -> str:
+    fields = {"name": "chassis.logs", "levelname": "WARNING", "msg": "log_lines_lost", "lost": lost}
+    return formatter.format(logging.makeLogRecord(fields)) + "\n"
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

