@@ -20,6 +20,7 @@ from chassis.patient_stream import PatientStream
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_SETTLE_SECONDS: Final = 1.0
 _NOISY: Final = ("asyncio", "watchfiles", "aiohttp.access", "grpc")  # one line per file event or request at INFO
 
 
@@ -96,6 +97,12 @@ class TextFormatter(logging.Formatter):
 
 class _QuietHandler(logging.StreamHandler[TextIO | PatientStream]):
     """A handler for which a broken stream is no reason to raise or to print."""
+
+    def close(self) -> None:
+        """Give a reader that is behind a last moment; called by the standard library at exit."""
+        if isinstance(self.stream, PatientStream):
+            self.stream.settle(_SETTLE_SECONDS)
+        super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
         pass

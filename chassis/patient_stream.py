@@ -56,6 +56,11 @@ class PatientStream:
     def flush(self) -> None:
         """Do nothing: `write` has waited as long as it may."""
 
+    def settle(self, seconds: float) -> None:
+        """Wait until everything is out, at the end of a process; at most `seconds`."""
+        with self._changed:
+            self._changed.wait_for(self._is_idle, seconds)
+
     def _is_idle(self) -> bool:
         return not self._waiting and not self._is_writing
 
