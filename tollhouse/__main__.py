@@ -46,7 +46,7 @@ def up_command(
     if not policies.is_dir():
         typer.echo(f"tollhouse up: --policies {policies} is not a directory", err=True)
         raise typer.Exit(2)
-    from tollhouse.up import run_up
+    from tollhouse.up.run import run_up
 
     wanted = transport.value if transport else None
     raise typer.Exit(run_up(once=once, port=port, policies=policies, transport=wanted, is_tls=tls))
