@@ -1,4 +1,4 @@
-"""`tollhouse dev-secrets`: certificates and a card key for a stack on one machine. Never for production.
+"""`tollhouse dev-secrets`: certificates and keys for a stack on one machine. Never for production.
 
 Its law: a private file is private from its first byte on, and what exists is replaced only when asked for.
 """
@@ -20,6 +20,7 @@ ENVOY_IDENTITY: Final = "spiffe://tollhouse.example/envoy"
 
 VALID_DAYS: Final = 30
 CARD_KEYS: Final = "card.keys"
+STORE_PASSWORD: Final = "store.password"  # noqa: S105 - the name of a file
 _CARD_KEY_BYTES: Final = 32
 _SERVERS: Final = {
     "gate": ("localhost", "127.0.0.1", "envoy", "gate"),
@@ -62,7 +63,7 @@ class Readers:
 
 
 def write_dev_secrets(directory: Path, readers: Readers, *, is_forced: bool, now: dt.datetime) -> tuple[Path, ...]:
-    """Write a development authority's certificate, a key pair a part, and a card key.
+    """Write a development authority's certificate, a key pair a part, a card key and a store password.
 
     Args:
         directory: Where to; made when missing, set to 0700 (0750 with a group).
@@ -91,7 +92,7 @@ def _contents(now: dt.datetime) -> dict[str, bytes]:
     files = {"ca.pem": authority.certificate}
     for name, pair in pairs.items():
         files |= _pair_files(name, pair)
-    return {**files, CARD_KEYS: _card_key(now)}
+    return {**files, CARD_KEYS: _card_key(now), STORE_PASSWORD: f"{secrets.token_urlsafe(32)}\n".encode()}
 
 
 def _pair_files(name: str, pair: KeyPair) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 NAMES = {
     "ca.pem",
     "card.keys",
+    "store.password",
     *(f"{name}.{end}" for name in ("envoy", "gate", "extauthz", "ratelimit", "issuer") for end in ("key", "pem")),
 }
 
