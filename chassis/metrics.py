@@ -84,7 +84,8 @@ class ServiceMetrics:
         )
         self._policy_loaded = self._gauge("tollhouse_policy_loaded_timestamp_seconds", "When it became active.")
         self._policy_stale = self._gauge("tollhouse_policy_stale", "1 while the policy on disk cannot be loaded.")
-        self._reloads = self._counter("tollhouse_policy_reloads", "Policy loads that succeeded.")
+        self._reloads = self._counter("tollhouse_policy_reloads", "Reloads that succeeded, the load at start left out.")
+        self._has_policy = False
         self._reload_failures = self._counter("tollhouse_policy_reload_failures", "Policy loads that failed.")
 
     def _gauge(self, name: str, text: str) -> Gauge:
@@ -117,7 +118,9 @@ class ServiceMetrics:
         self._policy.labels(self._service, revision).set(1)
         self._policy_loaded.set(wall_seconds)
         self._policy_stale.set(0)
-        self._reloads.inc()
+        if self._has_policy:
+            self._reloads.inc()
+        self._has_policy = True
 
     def policy_reload_failed(self) -> None:
         """Note that the policy on disk could not be loaded; the last good one goes on."""

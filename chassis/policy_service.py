@@ -87,8 +87,7 @@ class PolicyService(Generic[T]):
         waiting = self._parts.waiting_for()
         if self.snapshot() is None:
             waiting = ("a policy set", *waiting)
-        lost = ("decision records are being lost",) if self._parts.decision_log.is_failing else ()
-        return Readiness(not waiting, waiting, (*self._parts.warnings(), *lost))
+        return Readiness(not waiting, waiting, (*self._parts.warnings(), *_log_warnings(self._parts.decision_log)))
 
     def snapshot(self) -> T | None:
         """Return the active policy snapshot, or None before the first load."""
@@ -97,3 +96,11 @@ class PolicyService(Generic[T]):
     def policy_status(self) -> dict[str, Any]:
         """Describe the active policy revision, since when it serves, and the last reload error."""
         return self._parts.reloader.status()
+
+
+def _log_warnings(decision_log: DecisionLog) -> tuple[str, ...]:
+    if decision_log.is_failing:
+        return ("decision records are being lost",)
+    if decision_log.is_behind:
+        return ("decision records wait: whoever reads the decision log has stalled",)
+    return ()

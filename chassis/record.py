@@ -25,6 +25,7 @@ STDOUT: Final = "-"
 GATHER_SECONDS: Final = 0.02  # records that arrive within this time share one write
 MAX_BATCH: Final = 512  # records in one write
 STOP_SECONDS: Final = 5.0  # longest flush at stop
+_BEHIND_SHARE: Final = 10  # of the capacity: several times what waits while a busy service writes one batch
 _STALL_SECONDS: Final = 1.0  # longest wait for a non-blocking sink that takes nothing
 _FILE_MODE: Final = 0o640  # records name merchants: readable for the group at most
 
@@ -79,6 +80,11 @@ class DecisionLog:
     def is_failing(self) -> bool:
         """Tell whether the last write failed."""
         return self._is_failing
+
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether so many records wait that the sink must have stalled: none is lost yet."""
+        return len(self._queue) > self._capacity // _BEHIND_SHARE
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Take one record; never blocks and never raises. The caller does not change it afterwards."""

@@ -50,6 +50,18 @@ async def test_full_queue_loses_and_counts_without_blocking(tmp_path: Path):
     assert [line["number"] for line in lines(tmp_path / "decisions")] == list(range(10))
 
 
+async def test_sink_that_has_stalled_shows_before_a_record_is_lost(tmp_path: Path):
+    log = DecisionLog(str(tmp_path / "decisions"), capacity=100)
+    for number in range(11):  # not started, which is as slow as a sink can be
+        assert not log.is_behind
+        log.write({"number": number})
+    assert (log.is_behind, log.lost) == (True, 0)
+    await log.start()
+    await until(lambda: not log.is_behind)
+    await log.stop()
+    assert log.lost == 0
+
+
 async def test_sink_that_cannot_be_opened_counts_losses_and_recovers(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     path = tmp_path / "absent" / "decisions"
     log = DecisionLog(str(path))
