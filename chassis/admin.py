@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import html
+import logging
 import os
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -55,7 +57,7 @@ class AdminServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/policy", self._policy)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, logger=_http_log())
         await self._runner.setup()
         try:
             return await self._bind(self._runner)
@@ -113,6 +115,18 @@ class AdminServer:
 
     async def _policy(self, request: web.Request) -> web.Response:
         return _json(self._service.policy_status(), status=200)
+
+
+def _http_log() -> logging.Logger:
+    log = logging.getLogger("chassis.admin.http")
+    log.addFilter(_is_our_fault)
+    return log
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Leave out requests that cannot be read: whoever sends them would fill the log with tracebacks."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 def _json(body: object, *, status: int) -> web.Response:
