@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from chassis.clock import Clock
 from extauthz.card_keys import CardKeyring
@@ -15,13 +14,12 @@ from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.providers import compile_providers
+from policy.card_numbers import missing_card_keys
 from policy.cel import CelRules
 from policy.diagnostics import PolicyInvalid
 from policy.loader import PolicySet
 from policy.merchants import MerchantTable
 from policy.schema.routes import Operation
-
-NO_CARD_KEY_FILE: Final = "card numbers are read, and the service was given no --card-key-file"
 
 
 def compile_tables(
@@ -39,8 +37,9 @@ def compile_tables(
     Raises:
         PolicyInvalid: A profile reads card numbers and there is no keyring.
     """
-    if keyring is None:
-        _refuse_card_numbers(policy)
+    problems = missing_card_keys(policy) if keyring is None else ()
+    if problems:
+        raise PolicyInvalid(problems)
     cel = CelRules()
     return Tables(
         revision=policy.revision,
@@ -48,16 +47,6 @@ def compile_tables(
         gate=TokenGate(compile_providers(policy.providers), keys, cache, clock),
         merchants=MerchantTable.compile(policy.merchants),
     )
-
-
-def _refuse_card_numbers(policy: PolicySet) -> None:
-    problems = tuple(
-        policy.problem(policy.profile_files[name], ("card_number",), "P044", NO_CARD_KEY_FILE)
-        for name, profile in policy.profiles.items()
-        if profile.card_number is not None
-    )
-    if problems:
-        raise PolicyInvalid(problems)
 
 
 def _routes(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from policy.card_numbers import card_number_files
 from policy.diagnostics import PolicyInvalid, Problem, render_json
 from policy.loader import PolicySet, load_policy_set
 
@@ -64,7 +65,13 @@ def _summary(policy: PolicySet | None, errors: int, warnings: int) -> str:
         _counted(len(policy.quotas.quotas), "quota"),
         _counted(len(policy.risk.rules), "rule"),
     )
-    return f"OK revision {policy.revision}: {', '.join(counts)}{noted}"
+    return f"OK revision {policy.revision}: {', '.join(counts)}{noted}{_needs(policy)}"
+
+
+def _needs(policy: PolicySet) -> str:
+    """Return what serving the set takes besides the set; a check cannot see whether the service has it."""
+    files = card_number_files(policy)
+    return f"; extauthz needs --card-key-file (card numbers in {', '.join(files)})" if files else ""
 
 
 def _counted(number: int, word: str) -> str:

