@@ -72,11 +72,12 @@ class Caller:
     trusted: bytes
     pair: KeyPair | None = None
 
-    def channel(self, address: str) -> grpc.aio.Channel:
-        """Return a channel with a connection of its own."""
+    def channel(self, address: str, name: str = "") -> grpc.aio.Channel:
+        """Return a channel with a connection of its own; `name`: of the server, where its address tells none."""
         pair = (None, None) if self.pair is None else (self.pair.private_key, self.pair.certificate)
         credentials = grpc.ssl_channel_credentials(self.trusted, *pair)
-        return grpc.aio.secure_channel(address, credentials, options=[("grpc.use_local_subchannel_pool", 1)])
+        options = [("grpc.use_local_subchannel_pool", 1), *([("grpc.ssl_target_name_override", name)] if name else [])]
+        return grpc.aio.secure_channel(address, credentials, options=options)
 
     async def echo(self, address: str, message: bytes = b"ping") -> bytes:
         return await self.call(address, PACKAGE + "Echo", message)
