@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ FAKES = {
         echo 20.10""",
     "dockerd": 'echo "$@" >>"$FAKES/dockerd-calls"; [ ! -e "$FAKES/broken" ] || exit 1; '
     'echo $$ >"$FAKES/daemon"; exec sleep 600',
-    "apt-get": 'echo "$@" >>"$FAKES/apt-calls"',
+    "apt-get": 'echo "$@" >>"$FAKES/apt-calls"; [ ! -e "$FAKES/no-mirror" ] || { echo no mirror; exit 100; }',
     "id": 'cat "$FAKES/uid"',
     "docker-compose": "exit 0",
     "debootstrap": "exit 0",
@@ -35,14 +36,18 @@ class Machine:
 
     directory: Path
 
-    def run(self, *arguments: str, ci: str = "true") -> subprocess.CompletedProcess[str]:
-        environment = {
+    def environment(self, ci: str) -> dict[str, str]:
+        return {
             "PATH": f"{self.directory}:{self.directory / 'system'}",
             "FAKES": str(self.directory),
             "OS_RELEASE": str(self.directory / "os-release"),
             "CI": ci,
         }
-        return subprocess.run([ENGINE, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+
+    def run(self, *arguments: str, ci: str = "true") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [ENGINE, *arguments], env=self.environment(ci), capture_output=True, text=True, timeout=60
+        )
 
     def calls(self, program: str) -> list[str]:
         path = self.directory / f"{program}-calls"
@@ -116,6 +121,28 @@ def test_an_engine_that_does_not_start_is_a_failure_and_the_command_does_not_run
     assert done.returncode == 1
     assert "dockerd gave no answer" in done.stderr
     assert done.stdout == ""
+
+
+def test_packages_that_cannot_be_installed_are_a_failure_that_says_why(machine):
+    (machine.directory / "docker-compose").unlink()
+    machine.put("no-mirror")
+    done = machine.run("run", "echo", "ran")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no mirror\n" in done.stderr
+    assert machine.calls("dockerd") == []
+
+
+def test_a_signal_ends_the_command_and_the_engine(machine):
+    command = ("sh", "-c", 'echo "$DOCKER_HOST"; exec sleep 600')
+    with subprocess.Popen(
+        [ENGINE, "run", *command], env=machine.environment("true"), stdout=subprocess.PIPE, text=True
+    ) as running:
+        home = Path(running.stdout.readline().strip().removeprefix("unix://")).parent
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 143
+    assert not home.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((machine.directory / "daemon").read_text()), 0)
 
 
 def test_nothing_is_installed_where_nothing_is_missing(machine):
