@@ -250,6 +250,23 @@ def test_supervisor_killed_takes_envoy_along():
 
 
 @needs_envoy
+def test_what_is_left_after_all_was_killed_at_once_goes_with_the_next_start():
+    with EchoProcess("envoy") as server:
+        child = server.serving().child()
+        left = Path(_environment(child)["TOLLHOUSE_HOST_RUNTIME_DIR"])
+        for pid in (child, server.process.pid):
+            os.kill(pid, signal.SIGSTOP)  # so that neither tidies up after the other
+        for pid in (server.process.pid, child):
+            os.kill(pid, signal.SIGKILL)
+        server.exit_code()
+        until(lambda: not is_alive(child), "the end of Envoy")
+        assert left.exists()
+    with EchoProcess("envoy") as server:
+        server.serving()
+        assert not left.exists()
+
+
+@needs_envoy
 def test_envoy_killed_ends_the_supervisor_with_code_1():
     with EchoProcess("envoy") as server:
         os.kill(server.serving().child(), signal.SIGKILL)
