@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tollhouse.envoy_tls_file import with_service_tls
 from tollhouse.up.envoy_config import read_reference
 from tollhouse.up.ports import DEFAULTS
 
@@ -21,7 +22,8 @@ _HEADER: Final = """\
 # Generated from {source} by scripts/docs; edit that file.
 #
 # What differs: the listener is on every address of the container, since compose.yaml alone decides what is published;
-# the services and the upstream are found by name.
+# the services and the upstream are found by name; and Envoy and the services prove to each other who they are, as in
+# envoy/tollhouse-tls.yaml.
 """
 _BY_NAME: Final = """\
     cluster_type:
@@ -44,7 +46,7 @@ class ReferenceChanged(Exception):  # noqa: N818 - says what happened
 
 
 def envoy_configuration(reference: str) -> str:
-    """Return the reference chain with the addresses of the compose network."""
+    """Return the reference chain with the addresses of the compose network and TLS to the services."""
     text = (
         _HEADER.format(source="envoy/tollhouse.yaml") + reference[reference.index("\n#\n# Order is the product") + 1 :]
     )
@@ -52,7 +54,7 @@ def envoy_configuration(reference: str) -> str:
     for name, port in _CLUSTERS.items():
         text = _exchange(text, _address("127.0.0.1", port), _address(_HOSTS.get(name, name), port))
         text = _exchange(text, f"  - name: {name}\n    type: STATIC\n", f"  - name: {name}\n{_BY_NAME}")
-    return text
+    return with_service_tls(text)
 
 
 def providers(reference: str) -> str:

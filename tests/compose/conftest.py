@@ -77,9 +77,9 @@ def docker_setup(
     user, group = (os.getuid(), os.getgid()) if os.getuid() else (NOBODY, NOBODY)
     compose = f'{docker_compose_command} -f "{docker_compose_file}" -p {docker_compose_project_name}'
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOLLHOUSE_USER", f"{user}:{group}")
-        patch.setenv("TOLLHOUSE_SECRETS", str(secrets))
-        patch.setenv("TOLLHOUSE_PORT", "0")  # any free port
+        patch.setenv("RUN_AS", f"{user}:{group}")
+        patch.setenv("SECRETS_DIR", str(secrets))
+        patch.setenv("GATE_PORT", "0")  # any free port
         yield [f"up -d --no-build || {{ {compose} logs --tail=20; exit 1; }}"]
         subprocess.run(f"{compose} down -v", shell=True, capture_output=True, check=False, timeout=120)  # noqa: S602
 
