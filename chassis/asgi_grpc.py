@@ -103,7 +103,7 @@ class GrpcAdapter:
         if shed is not None:
             return shed
         deadline = self._clock.monotonic() + left
-        self._load.in_flight += 1
+        self._load.begin()
         try:
             async with asyncio.timeout(left) as scope:
                 reply = await self._call(handler, headers, receive, deadline)
@@ -121,7 +121,7 @@ class GrpcAdapter:
         except Exception:
             log.exception("call_failed")
         finally:
-            self._load.in_flight -= 1
+            self._load.end(self._clock.monotonic() - (deadline - left))
         raise RpcError(StatusCode.INTERNAL, "internal error")
 
     async def _call(

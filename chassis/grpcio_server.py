@@ -186,7 +186,7 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no ty
         check_of = peer_checks(options.tls)
         self._handlers = {
             path: grpc.unary_unary_rpc_method_handler(
-                _guarded(_shedding(path, _bounded(handler, options, clock), load), check_of(path))
+                _guarded(_shedding(path, _bounded(handler, options, clock), load, clock), check_of(path))
             )
             for path, handler in methods.items()
         }
@@ -210,19 +210,22 @@ def _guarded(serve: Callable[[bytes, Any], Any], is_allowed: PeerCheck | None) -
     return serve_allowed
 
 
-def _shedding(path: str, serve: Callable[[bytes, Any], Any], load: LoadGate) -> Callable[[bytes, Any], Any]:
+def _shedding(
+    path: str, serve: Callable[[bytes, Any], Any], load: LoadGate, clock: Clock
+) -> Callable[[bytes, Any], Any]:
     """Return the handler for the calls that there is room and time for; the others are answered at once."""
 
     async def serve_or_shed(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        shed = load.shed_by_rest(path, context.time_remaining())
+        shed = load.shed_by_rest(path, context.time_remaining(), context.peer())
         if shed is not None:
             return shed
-        load.in_flight += 1
+        began = clock.monotonic()
+        load.begin()
         try:
             reply: bytes = await serve(message, context)
             return reply
         finally:
-            load.in_flight -= 1
+            load.end(clock.monotonic() - began)
 
     return serve_or_shed
 

@@ -3,7 +3,7 @@
 Asked by both transports before a handler runs. Its law: a call that is shed costs a small part of one that is
 served and gets the service's own refusal, never an allow; a call is shed while its caller still listens. Two
 things run out: room (calls in progress, each of which holds memory) and time (what a call has waited before it
-reached us is lost to its deadline).
+reached us, and what calls take at the moment, are lost to its deadline).
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from chassis.rpc import Sheds
 log = logging.getLogger(__name__)
 
 _LOG_EVERY_SECONDS: Final = 10.0
+_MAX_PEERS: Final = 1024
+_PACE_WEIGHT: Final = 1 / 32
+_PACE_SECONDS: Final = 0.25
+"""How long a pace is believed: while everything is shed nothing is learnt, and a call must find out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,12 @@ class LoadBounds:
     Attributes:
         max_in_flight: Calls in progress at the same time.
         time_share: Part of a call's time that must be left when it is begun.
-        unknown_wait_seconds: Most that must be left where a transport tells what is left but not what was granted.
+        pace_share: How many times over what calls take at the moment must be left.
     """
 
     max_in_flight: int = 1024
     time_share: float = 0.5
-    unknown_wait_seconds: float = 0.1
+    pace_share: float = 2.0
 
 
 class LoadGate:
@@ -43,21 +47,27 @@ class LoadGate:
     Belongs to one event loop.
 
     Attributes:
-        in_flight: Calls in progress, kept by the transport.
+        in_flight: Calls in progress.
     """
 
     def __init__(
-        self,
-        sheds: Sheds,
-        registry: CollectorRegistry,
-        clock: Clock,
-        bounds: LoadBounds = LoadBounds(),
+        self, sheds: Sheds, registry: CollectorRegistry, clock: Clock, bounds: LoadBounds = LoadBounds()
     ) -> None:
+        """Make a gate that lets everything in.
+
+        Args:
+            sheds: What answers the calls of each method.
+            registry: Takes the metrics.
+            clock: Monotonic time.
+            bounds: From when on calls are shed.
+        """
         self.in_flight = 0
         self._sheds = dict(sheds)
         self._clock = clock
         self._bounds = bounds
-        self._longest_seconds = 0.0
+        self._pace_seconds = 0.0
+        self._paced_at = 0.0
+        self._granted: dict[str, float] = {}
         self._logged_at = -_LOG_EVERY_SECONDS
         self._unlogged = 0
         shed = Counter(
@@ -77,7 +87,7 @@ class LoadGate:
         """
         if self.in_flight >= self._bounds.max_in_flight:
             why = self._out_of_room
-        elif left_seconds < granted_seconds * self._bounds.time_share:
+        elif left_seconds < granted_seconds * self._bounds.time_share or self._is_too_slow(left_seconds):
             why = self._out_of_time
         else:
             return None
@@ -88,18 +98,37 @@ class LoadGate:
         self._log()
         return answer()
 
-    def shed_by_rest(self, path: str, left_seconds: float | None) -> bytes | None:
-        """Do the same where only the rest is known: the longest rest seen stands for what callers grant.
+    def shed_by_rest(self, path: str, left_seconds: float | None, peer: str) -> bytes | None:
+        """Do the same where only the rest is known: the longest rest seen stands for what a peer grants.
 
         Args:
             path: Its method.
             left_seconds: Until nobody listens any more; None for a caller that set no deadline.
+            peer: Whose connection it is; callers of one connection mostly grant the same.
         """
         if left_seconds is None:
             return self.shed(path, 1.0, 1.0)
-        self._longest_seconds = max(self._longest_seconds, left_seconds)
-        limit = self._bounds.unknown_wait_seconds / self._bounds.time_share
-        return self.shed(path, left_seconds, min(self._longest_seconds, limit))
+        granted = self._granted.get(peer, 0.0)
+        if left_seconds > granted:
+            if len(self._granted) >= _MAX_PEERS:
+                self._granted.clear()
+            granted = self._granted[peer] = left_seconds
+        return self.shed(path, left_seconds, granted)
+
+    def begin(self) -> None:
+        """Count a call that is worked on; `end` follows, however it ends."""
+        self.in_flight += 1
+
+    def end(self, seconds: float) -> None:
+        """Count it off, and learn from what it took how long calls take at the moment."""
+        self.in_flight -= 1
+        self._pace_seconds += (seconds - self._pace_seconds) * _PACE_WEIGHT
+        self._paced_at = self._clock.monotonic()
+
+    def _is_too_slow(self, left_seconds: float) -> bool:
+        """Tell whether calls take too long at the moment; what was learnt a while ago no longer counts."""
+        needed = self._pace_seconds * self._bounds.pace_share
+        return left_seconds < needed and self._clock.monotonic() - self._paced_at < _PACE_SECONDS
 
     def _log(self) -> None:
         self._unlogged += 1

@@ -116,15 +116,37 @@ async def test_answer_that_comes_too_late_is_no_answer():
     assert await rig.call(waited=0.4) == (b"4", b"")
 
 
-def test_rest_alone_counts_against_the_longest_rest_seen():
+def test_rest_alone_counts_against_the_longest_rest_of_the_same_peer():
     rig = Rig()
 
-    assert rig.load.shed_by_rest(PATH, None) is None
-    assert rig.load.shed_by_rest(PATH, 0.02) is None
-    assert rig.load.shed_by_rest(PATH, 0.009) == b"shed"
-    assert rig.load.shed_by_rest(PATH, 10.0) is None
-    assert rig.load.shed_by_rest(PATH, 0.11) is None
-    assert rig.load.shed_by_rest(PATH, 0.09) == b"shed"
+    assert rig.load.shed_by_rest(PATH, None, "a") is None
+    assert rig.load.shed_by_rest(PATH, 1.0, "a") is None
+    assert rig.load.shed_by_rest(PATH, 0.51, "a") is None
+    assert rig.load.shed_by_rest(PATH, 0.49, "a") == b"shed"
+    assert rig.load.shed_by_rest(PATH, 0.02, "b") is None
+    assert rig.load.shed_by_rest(PATH, 0.009, "b") == b"shed"
+
+
+def test_what_is_remembered_of_peers_is_bounded():
+    rig = Rig()
+    for number in range(5000):
+        assert rig.load.shed_by_rest(PATH, 1.0, f"peer {number}") is None
+
+    assert len(rig.load._granted) <= 1024
+
+
+async def test_call_is_shed_while_calls_take_longer_than_it_has_left():
+    rig = Rig()
+    rig.takes_seconds = 0.45
+    for _ in range(60):
+        assert await rig.call() == (b"0", b"allow")
+
+    assert await rig.call(waited=0.3) == (b"0", b"shed")
+    assert await rig.call() == (b"0", b"allow")
+
+    rig.clock.advance(0.3)  # nothing was learnt meanwhile, so a call finds out how it is now
+    rig.takes_seconds = 0.0
+    assert await rig.call(waited=0.3) == (b"0", b"allow")
 
 
 def test_flood_is_told_in_few_log_lines(caplog: pytest.LogCaptureFixture):
