@@ -37,7 +37,7 @@ def test_the_service_image_has_what_runs_and_nothing_for_tests_or_local_runs():
 
 
 def test_the_local_image_has_the_issuer_and_the_upstream_and_no_installer():
-    assert importable(LOCAL, "authlib", "waitress", "aiohttp", "pip") == ["authlib", "waitress", "aiohttp"]
+    assert importable(LOCAL, "authlib", "flask", "aiohttp", "pip") == ["authlib", "flask", "aiohttp"]
 
 
 @pytest.mark.parametrize("image", [SERVICE, LOCAL])
