@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from chassis.secret_file import SecretInvalid, read_one_line
+
+log = logging.getLogger(__name__)
 
 _OPTIONS = frozenset(
     {
@@ -56,7 +59,9 @@ class _FileCredentials(CredentialProvider):  # type: ignore[misc]  # redis-py is
         try:
             password = read_one_line(self._login.password_file)
         except SecretInvalid as error:
-            raise AuthenticationError(str(error)) from None
+            # Here, because all that is logged of a failed connect is its kind.
+            log.warning("store_login: %s", error)
+            raise AuthenticationError("no password") from None
         return (self._login.username, password) if self._login.username else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
