@@ -107,6 +107,10 @@ class GrpcAdapter:
         try:
             async with asyncio.timeout(left) as scope:
                 reply = await self._call(handler, headers, receive, deadline)
+                # Every event sent wakes Envoy's worker thread, unless it is awake. Answers of one tick of the event
+                # loop wait for each other here and go out one right after the other, so that it wakes once for all
+                # of them: 48 us of CPU a call at 64 in flight.
+                await asyncio.sleep(0)
             if self._clock.monotonic() <= deadline:
                 return reply
             # Worked on without a pause until it was too late for the timeout to end it: no late allow leaves here.
@@ -269,10 +273,6 @@ def _percent_encoded(message: str) -> bytes:
 
 
 async def _send_all(send: Send, *events: dict[str, Any]) -> None:
-    # Every event wakes Envoy's worker thread, unless it is awake. Answers of one tick of the event loop wait for
-    # each other here and go out one right after the other, so that it wakes once for all of them: 48 us of CPU a
-    # call at 64 in flight.
-    await asyncio.sleep(0)
     try:
         for event in events:
             await send(event)

@@ -13,6 +13,8 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import orjson
@@ -28,6 +30,18 @@ STOP_SECONDS: Final = 5.0  # longest flush at stop
 _BEHIND_SHARE: Final = 10  # of the capacity: several times what waits while a busy service writes one batch
 _STALL_SECONDS: Final = 1.0  # longest wait for a non-blocking sink that takes nothing
 _FILE_MODE: Final = 0o640  # records name merchants: readable for the group at most
+
+
+def time_text(wall_seconds: float) -> str:
+    """Return seconds since 1970 as RFC 3339 in UTC with milliseconds, cut off and not rounded."""
+    seconds, milliseconds = divmod(int(wall_seconds * 1000), 1000)
+    return f"{_second_text(seconds)}.{milliseconds:03d}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _second_text(seconds: int) -> str:
+    # A busy service writes thousands of records a second, and only the milliseconds of their times differ.
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 class RecordSink(Protocol):

@@ -6,12 +6,11 @@ Called by the servicer in `finally`. Nothing here may change a verdict or carry 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from chassis.clock import Clock
 from chassis.metrics import ServiceMetrics
-from chassis.record import RecordSink
+from chassis.record import RecordSink, time_text
 from extauthz.model import Allow, AuthzRequest, Decision
 from extauthz.payment import AMOUNT, CURRENCY
 from extauthz.pipeline import Trail
@@ -40,7 +39,7 @@ class Recorder:
         verdict, reason, status = _verdict(decision)
         self.metrics.decision(verdict, reason, trail.step, seconds)
         record: dict[str, Any] = {
-            "time": datetime.fromtimestamp(self.clock.wall(), UTC).isoformat(timespec="milliseconds"),
+            "time": time_text(self.clock.wall()),
             "service": "extauthz",
             "decision_id": stamp.decision_id,
             "verdict": verdict,

@@ -85,13 +85,13 @@ class _Group:
         guards = tuple(cel.compile_any([each.rule.when for each in rules]))
         return cls(guards, frozenset().union(*(each.program.attributes for each in rules)), tuple(rules))
 
-    def is_clear(self, bound: BoundValues) -> bool:
-        """Tell whether it is certain that none of the rules fires."""
-        # A loop, not all(...): a generator costs as much as a guard of few rules.
-        for guard in self.guards:  # noqa: SIM110
-            if guard.evaluate_bound(bound) is not False:
-                return False
-        return True
+    def clears(self, values: Mapping[str, Any]) -> bool:
+        """Tell whether it is certain that none of the rules fires; converts only what the rules read."""
+        return all(guard.evaluate(values) is False for guard in self.guards)
+
+    def clears_bound(self, bound: BoundValues) -> bool:
+        """Tell the same of values that were converted for all groups."""
+        return all(guard.evaluate_bound(bound) is False for guard in self.guards)
 
 
 class RuleSet:
@@ -101,8 +101,6 @@ class RuleSet:
         self._everything = everything
         self._groups = groups
         self._cel = cel
-        asked = (each.program.present_names for each in everything.rules)
-        self._reads = tuple(sorted(everything.needs.union(*asked)))
 
     @classmethod
     def compile(cls, rules: Iterable[Rule], cel: CelRules) -> RuleSet:
@@ -127,13 +125,12 @@ class RuleSet:
         """
         if not self._groups:
             return _NOTHING_FIRED
-        # What no rule asks for is not converted either: an eighth of a microsecond for a text, ten times that for a list.
-        bound = self._cel.bind({name: values[name] for name in self._reads if name in values})
         # One guard instead of one a group: 34 us for 20 rules in 10 groups. Of a payment that lacks an attribute it
         # would only say so.
-        if self._everything.needs <= values.keys() and self._everything.is_clear(bound):
+        if self._everything.needs <= values.keys() and self._everything.clears(values):
             return _NOTHING_FIRED
-        suspects = [compiled for group in self._groups if not group.is_clear(bound) for compiled in group.rules]
+        bound = self._cel.bind(values)
+        suspects = [compiled for group in self._groups if not group.clears_bound(bound) for compiled in group.rules]
         return _outcome(suspects, bound) if suspects else _NOTHING_FIRED
 
 

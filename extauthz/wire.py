@@ -152,10 +152,9 @@ def _render_allow(response: wire.CheckResponse, allow: Allow, stamp: Stamp, requ
         ok.headers.add().header.MergeFrom(wire.HeaderValue(key=REVIEW_HEADER, value="true"))
         removed = [name for name in removed if name != REVIEW_HEADER]
     ok.headers_to_remove.extend(removed)
-    ok.response_headers_to_add.add(
-        header=wire.HeaderValue(key=DECISION_ID_HEADER, value=stamp.decision_id),
-        append_action=wire.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-    )
+    added = ok.response_headers_to_add.add()
+    added.append_action = wire.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    added.header.key, added.header.value = DECISION_ID_HEADER, stamp.decision_id
     _metadata(response, stamp, {"handoff": VERSION, "verdict": "allow", **allow.handoff})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from chassis.record import DecisionLog
+from chassis.record import DecisionLog, time_text
 from helpers.waiting import until
 
 CARD = "4111 1111 1111 1111"
@@ -179,3 +179,16 @@ async def test_write_after_stop_is_counted_and_hooks_may_raise(tmp_path: Path):
     log.write({"a": 1})
     assert log.lost == 1
     assert not [thread for thread in threading.enumerate() if thread.name == "decision-log"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000+00:00"),
+        (1_700_000_000.9999, "2023-11-14T22:13:20.999+00:00"),
+        (1_700_000_001.25, "2023-11-14T22:13:21.250+00:00"),
+        (253_402_300_799.0, "9999-12-31T23:59:59.000+00:00"),
+    ],
+)
+def test_time_of_a_record_is_rfc3339_in_utc_with_milliseconds(seconds: float, text: str):
+    assert time_text(seconds) == text
