@@ -31,7 +31,7 @@ def rotate_command(path: _File) -> None:
         new, old = rotate_card_keys(path, _today())
     except CardKeyRefused as error:
         raise _refusal(error) from error
-    typer.echo(f"{path}: key {new} replaces {old}; drop {old} once all replicas have had both for a whole window")
+    typer.echo(f"{path}: key {new} replaces {old}; drop {old} when a new window began after all replicas had both")
 
 
 @card_key_app.command("drop")

@@ -13,6 +13,7 @@ from helpers.valkey import SERVERS, administrator, running
 from helpers.waiting import until
 from ratelimit.counters import Charge
 from ratelimit.redis_counters import RedisCounters
+from tollhouse.configuration_page import STORE_RULES
 
 CLOCK = SystemClock()
 
@@ -28,8 +29,7 @@ async def test_password_of_the_file_opens_the_store_also_after_it_was_changed(tm
     write(path, "wrong-password\n")
     async with running(server) as store, administrator(store.url) as admin:
         user = username or "default"
-        await admin.acl_setuser("limiter", enabled=True, passwords=["+first-password"], keys=["tollhouse:*"],
-                                commands=["+@all"])  # fmt: skip
+        await admin.execute_command("ACL", "SETUSER", "limiter", "on", ">first-password", *STORE_RULES.split())
         if not username:
             await admin.acl_setuser("default", enabled=True, reset_passwords=True, passwords=["+first-password"],
                                     keys=["*"], commands=["+@all"])  # fmt: skip
