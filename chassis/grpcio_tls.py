@@ -2,6 +2,9 @@
 
 Used by `grpcio_server`. Its law: gRPC itself only checks that a caller's certificate leads to the client CA; which
 names may call is checked here, before any handler, the health check included.
+
+Less strict than its twin where gRPC's C core decides: a caller whose certificate has expired can go on with the
+connection that it has, and until the files change resume a TLS session, and no age ends a connection.
 """
 
 from __future__ import annotations

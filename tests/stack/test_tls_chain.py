@@ -162,6 +162,28 @@ async def test_plain_text_to_the_listener_is_no_answer(gate: Gate):
         await asyncio.to_thread(ask)
 
 
+@pytest.mark.parametrize("name", ["envoy", "gate"])
+async def test_half_a_new_pair_is_not_taken_by_envoy(gate: Gate, make_gate: GateMaker, tls_stack: Stack, name: str):
+    assert tls_stack.tls is not None
+    fresh = await make_gate(lambda text: text)
+    key = tls_stack.tls.certificates / f"{name}.key"
+    own, draft = key.read_bytes(), key.with_suffix(".draft")
+    draft.write_bytes((tls_stack.tls.certificates / "extauthz.key").read_bytes())
+    try:
+        draft.replace(key)
+        await until(lambda: refused_pairs(fresh) > 0, 10)
+        assert (await asyncio.to_thread(fresh.pay))[0] == 200
+        assert (await asyncio.to_thread(gate.pay))[0] == 200
+    finally:
+        draft.write_bytes(own)
+        draft.replace(key)
+
+
+def refused_pairs(gate: Gate) -> int:
+    text = get_text(gate.ports.envoy_admin, "/stats?filter=^sds..*.key_rotation_failed$") or ""
+    return sum(int(line.rpartition(":")[2]) for line in text.splitlines())
+
+
 def shown_on(port: int) -> str:
     try:
         return ssl.get_server_certificate(("127.0.0.1", port), timeout=5)
