@@ -49,7 +49,8 @@ class Row:
         not_told: Payments that the upstream saw although the caller got no 200.
         late: Answers later than Envoy's deadlines.
         uncharged: Payments that the upstream saw beyond those counted by the store; None if it lost its counts.
-        recovered_seconds: From the part being back until everything came out right.
+        start_seconds: From the command that brought the part back until it said that it serves.
+        recovered_seconds: From then until everything came out right.
     """
 
     part: str
@@ -63,6 +64,7 @@ class Row:
     not_told: int
     late: int
     uncharged: int | None
+    start_seconds: float
     recovered_seconds: float
 
 
@@ -74,6 +76,7 @@ async def suffer(fleet: Fleet, fault: Fault) -> Row:
         await load.goes_on(BEFORE_SECONDS)
         await _break(fleet, fault)
         await load.goes_on(AWAY_SECONDS)
+        begun_at = time.monotonic()
         await _mend(fleet, fault)
         back_at = time.monotonic()
         await load.recovers(back_at, RECOVERY_SECONDS)
@@ -94,6 +97,7 @@ async def suffer(fleet: Fleet, fault: Fault) -> Row:
         not_told=len(set(seen) - answered),
         late=len(late_answers(outcomes)),
         uncharged=max(0, len(seen) - (await fleet.charged() - charged_before)) if has_counts else None,
+        start_seconds=round(back_at - begun_at, 2),
         recovered_seconds=round(recovered_after(outcomes, back_at), 2),
     )
 
@@ -134,11 +138,18 @@ async def _mend(fleet: Fleet, fault: Fault) -> None:
 def show(rows: Sequence[Row], write: Callable[[str], object]) -> None:
     """Print the rows as a table."""
     names = ("away", "how", "replicas", "requests", "200", "refused by policy", "other answers")
-    table = Table(*names, "wrongly allowed", "seen, not told", "back after s", title="one part away for 4 s under load")
+    table = Table(
+        *names,
+        "wrongly allowed",
+        "seen, not told",
+        "start s",
+        "then right after s",
+        title="one part away for 4 s under load",
+    )
     for row in rows:
         other = ", ".join(f"{number} x {word}" for word, number in row.other.items()) or "-"
         cells = (row.replicas, row.requests, row.ok, row.refused_by_policy, other, row.wrongly_allowed, row.not_told)
-        table.add_row(row.part, row.how, *map(str, cells), f"{row.recovered_seconds:.1f}")
+        table.add_row(row.part, row.how, *map(str, cells), f"{row.start_seconds:.1f}", f"{row.recovered_seconds:.1f}")
     console = Console(width=160, color_system=None)
     with console.capture() as text:
         console.print(table)

@@ -51,6 +51,7 @@ async def restart(fleet: Fleet, service: str, replica: Replica) -> None:
 
 
 async def test_rolling_restart_drains_every_replica_fails_no_request_and_lets_none_through(fleet: Fleet) -> None:
+    charged_before = await fleet.charged()
     load = fleet.load()
     async with load.running():
         await load.goes_on(1)
@@ -63,6 +64,7 @@ async def test_rolling_restart_drains_every_replica_fails_no_request_and_lets_no
     assert wrong_answers(load.outcomes) == {}
     assert wrongly_allowed(seen) == []
     assert len(seen) == len(set(seen)) == sum(item.status == 200 for item in load.outcomes)
+    assert await fleet.charged() - charged_before == len(seen)  # once each, also where Envoy asked another replica
     assert late_answers(load.outcomes) == []
 
 
