@@ -76,21 +76,25 @@ class TlsOptions:
         private_key_file: PEM, not encrypted; belongs to the first certificate.
         client_ca_file: PEM bundle; a caller's certificate must lead to one of these. None: callers show none.
         peer_sans: A caller's certificate must carry one of these names; texts that `PeerSan.parse` reads.
+        method_sans: Methods with callers of their own: full path, and the names that take the place of `peer_sans`.
     """
 
     certificate_file: str
     private_key_file: str
     client_ca_file: str | None = None
     peer_sans: tuple[str, ...] = ()
+    method_sans: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse half of a mutual TLS: each half alone would look like more protection than it is."""
-        object.__setattr__(self, "peer_sans", tuple(self.peer_sans))  # JSON has lists
-        for text in self.peer_sans:
+        # JSON has lists
+        object.__setattr__(self, "peer_sans", tuple(self.peer_sans))
+        object.__setattr__(self, "method_sans", tuple((method, tuple(sans)) for method, sans in self.method_sans))
+        for text in self._texts:
             PeerSan.parse(text)
         if self.client_ca_file is not None and not self.peer_sans:
             raise ValueError("a client CA without a peer SAN would let in all that it ever signed: name the callers")
-        if self.client_ca_file is None and self.peer_sans:
+        if self.client_ca_file is None and (self.peer_sans or self.method_sans):
             raise ValueError("a peer SAN without a client CA proves nothing: anybody can sign any name")
 
     @property
@@ -101,7 +105,16 @@ class TlsOptions:
     @property
     def peers(self) -> tuple[PeerSan, ...]:
         """Every name that may open a connection, whatever it may call then."""
-        return tuple(PeerSan.parse(text) for text in self.peer_sans)
+        return _parsed(self._texts)
+
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        every = (*self.peer_sans, *(text for _, sans in self.method_sans for text in sans))
+        return tuple(dict.fromkeys(every))
+
+
+def _parsed(texts: tuple[str, ...]) -> tuple[PeerSan, ...]:
+    return tuple(PeerSan.parse(text) for text in texts)
 
 
 def peer_rules(tls: TlsOptions, health_method: str) -> tuple[PeerRule, ...]:
@@ -109,4 +122,5 @@ def peer_rules(tls: TlsOptions, health_method: str) -> tuple[PeerRule, ...]:
 
     Whoever may open a connection may ask for health, or its load balancer would take us for dead.
     """
-    return PeerRule(health_method, tls.peers), PeerRule(None, tls.peers)
+    apart = (PeerRule(method, _parsed(sans)) for method, sans in tls.method_sans)
+    return PeerRule(health_method, tls.peers), *apart, PeerRule(None, _parsed(tls.peer_sans))

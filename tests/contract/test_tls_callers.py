@@ -13,10 +13,13 @@ import pytest
 
 from chassis.health import CHECK_METHOD
 from helpers.certificates import DNS, EXPIRED, URI, Caller, ServerFiles, authority, client_pair, server_pair
+from helpers.echo_service import PACKAGE
 from helpers.transport_rig import TRANSPORTS, EchoProcess, RawCall, can_run, frame, readyz
 from protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tollhouse.development_authority import Authority, KeyPair, Usage
 
+ECHO, LOGGED = PACKAGE + "Echo", PACKAGE + "Deadline"
+LOGGER = "spiffe://tollhouse.example/logger"
 OTHER_URI = "spiffe://tollhouse.example/other"
 
 
@@ -39,7 +42,8 @@ def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     ours = authority()
     files = ServerFiles(tmp_path_factory.mktemp("tls"))
     files.put(server_pair(ours), ours.certificate)
-    with EchoProcess(request.param, files.options(URI, DNS)) as process:
+    apart = ((LOGGED, (LOGGER,)),)
+    with EchoProcess(request.param, files.options(URI, DNS, method_sans=apart)) as process:
         yield Rig(process.serving(), ours)
 
 
@@ -55,6 +59,21 @@ async def test_caller_with_a_listed_name_is_served(rig: Rig, names: tuple[str, .
 
     assert HealthCheckResponse.FromString(health).status == HealthCheckResponse.SERVING
     assert rig.echoed() == before + 1
+
+
+@pytest.mark.parametrize(("name", "own", "other"), [(URI, ECHO, LOGGED), (LOGGER, LOGGED, ECHO)], ids=["check", "log"])
+async def test_caller_of_one_method_may_not_call_another(rig: Rig, name: str, own: str, other: str):
+    caller = rig.caller(client_pair(rig.ours, name))
+    assert await caller.call(rig.server.address, own, b"ping")
+    assert await caller.call(rig.server.address, CHECK_METHOD, b"")
+    before = rig.echoed()
+
+    for path in (other, other + "?x=1"):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await caller.call(rig.server.address, path, b"ping")
+        assert caught.value.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED)
+
+    assert rig.echoed() == before
 
 
 def strangers(ours: Authority) -> dict[str, KeyPair | None]:
@@ -74,7 +93,7 @@ def strangers(ours: Authority) -> dict[str, KeyPair | None]:
     }
 
 
-@pytest.mark.parametrize("path", ["/echo.v1.Echo/Echo", CHECK_METHOD], ids=["call", "health"])
+@pytest.mark.parametrize("path", [ECHO, CHECK_METHOD], ids=["call", "health"])
 @pytest.mark.parametrize("who", list(strangers(authority())))
 async def test_stranger_is_refused_before_any_handler(rig: Rig, who: str, path: str):
     caller = rig.caller(strangers(rig.ours)[who])

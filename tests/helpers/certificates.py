@@ -55,12 +55,15 @@ class ServerFiles:
         draft.write_bytes(content)
         draft.replace(self.directory / name)
 
-    def options(self, *peer_sans: str, is_mutual: bool = True) -> HostOptions:
+    def options(
+        self, *peer_sans: str, is_mutual: bool = True, method_sans: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ) -> HostOptions:
         tls = TlsOptions(
             str(self.directory / "tls.pem"),
             str(self.directory / "tls.key"),
             str(self.directory / "ca.pem") if is_mutual else None,
             (peer_sans or (URI,)) if is_mutual else (),
+            method_sans,
         )
         return HostOptions(ListenAddress.parse("127.0.0.1:0"), OPTIONS.admin, lame_duck_seconds=0.2, tls=tls)
 
