@@ -12,7 +12,7 @@ _IDS_IN_A_LINE: Final = 100
 
 def loosened(old: PolicySet, new: PolicySet) -> list[str]:
     """Compare two revisions and return what lets more through than before."""
-    return [*_rules(old, new), *_operations(old, new), *_merchants(old, new), *_providers(old, new)]
+    return [*_rules(old, new), *_operations(old, new), *_merchants(old, new), *_providers(old, new), *_cards(old, new)]
 
 
 def _rules(old: PolicySet, new: PolicySet) -> Iterator[str]:
@@ -73,3 +73,16 @@ def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"provider {provider.id} accepts token type {typ}"
         if provider.leeway_seconds > known.leeway_seconds:
             yield f"provider {provider.id} accepts tokens {provider.leeway_seconds} s past their end"
+
+
+def _cards(old: PolicySet, new: PolicySet) -> Iterator[str]:
+    for name, before in old.profiles.items():
+        after = new.profiles.get(name)
+        if before.card_number is None or after is None or after.card_number == before.card_number:
+            continue
+        if after.card_number is None:
+            yield f"profile {name} no longer reads card numbers"
+        elif after.card_number.pointer != before.card_number.pointer:
+            yield f"profile {name} reads card numbers from another place"
+        elif before.card_number.required:
+            yield f"profile {name} no longer requires a card number"

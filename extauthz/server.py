@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,8 @@ from policy.settings import ServiceSettings, read_settings
 
 NAME: Final = "extauthz"
 
+log = logging.getLogger(NAME)
+
 
 def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
     """Build the service; nothing is read or opened before `start`."""
@@ -46,13 +49,19 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     def compile_(policy: PolicySet) -> Tables:
         return compile_tables(policy, keys=keys, cache=cache, clock=clock, keyring=card_key_file.read())
 
+    def adopt(tables: Tables) -> None:
+        keys.follow(tables.gate.providers)
+        if tables.card_key_ids:
+            # What an operator waits for on every replica before the next step of a rotation.
+            log.info("card keys in force, current first: %s", ", ".join(tables.card_key_ids))
+
     def warnings() -> tuple[str, ...]:
         return (*keys.warnings(), *card_key_file.warnings())
 
     compiler = Compiler(
         compile=compile_,
         loosened=loosened,
-        adopt=lambda tables: keys.follow(tables.gate.providers),
+        adopt=adopt,
         fingerprint=card_key_file.fingerprint,
     )
     reloader = live_policy(Path(settings.policies), compiler, metrics, clock)
@@ -67,9 +76,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         NAME,
         {CHECK_METHOD: servicer.check},
         metrics.registry,
-        ServiceParts(
-            reloader, decision_log, (http, keys), keys.readiness, warnings, {CHECK_METHOD: servicer.shed}
-        ),
+        ServiceParts(reloader, decision_log, (http, keys), keys.readiness, warnings, {CHECK_METHOD: servicer.shed}),
     )
     return service
 

@@ -43,9 +43,11 @@ class Tables:
         routes: Operations by host, method and path.
         gate: Checks access tokens.
         merchants: Merchants by id.
+        card_key_ids: Ids of the keys that card numbers are hashed with, the current one first.
     """
 
     revision: str
     routes: RouteTable[OperationPolicy]
     gate: TokenGate
     merchants: MerchantTable
+    card_key_ids: tuple[str, ...] = ()

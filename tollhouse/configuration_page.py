@@ -63,7 +63,8 @@ file can find numbers to hashes by trying, so it is kept like the numbers themse
 While two keys are in the file, a card's quota counts under both and is over when either is, so no card starts anew and
 no order of replicas lets more through.
 
-1. `tollhouse card-key rotate card.keys` puts a fresh key before the current one. Bring the file to all replicas.
+1. `tollhouse card-key rotate card.keys` puts a fresh key before the current one. Bring the file to all replicas; each
+   logs `card keys in force` with both ids once it has taken it.
 2. Wait until a new window of every quota with `per: card` has begun after the last replica took the file: for daily
    quotas the next midnight of every merchant, 25 hours at most.
 3. `tollhouse card-key drop card.keys` takes the old key out. Bring the file to all replicas.

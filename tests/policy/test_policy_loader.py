@@ -178,3 +178,17 @@ def test_broken_item_is_not_told_as_unknown_where_it_is_named(tmp_path):
     with pytest.raises(PolicyInvalid) as raised:
         load_policy_set(policies)
     assert {problem.file for problem in raised.value.problems} == {"merchants.yaml"}
+
+
+def test_operation_with_more_counters_than_a_hit_may_have_is_a_problem(tmp_path):
+    write_set(tmp_path)
+    quota = "  - {id: more_NUMBER, owner: o, metric: count, interval: daily, operations: [look], limit: 1}\n"
+    quotas = tmp_path / "quotas.yaml"
+    quotas.write_text(quotas.read_text() + "".join(quota.replace("NUMBER", str(n)) for n in range(63)))
+    assert load_policy_set(tmp_path).quotas.quotas
+    quotas.write_text(quotas.read_text() + quota.replace("NUMBER", "64"))
+    with pytest.raises(PolicyInvalid) as caught:
+        load_policy_set(tmp_path)
+    (problem,) = caught.value.problems
+    assert problem.code == "P078"
+    assert "'look'" in problem.message

@@ -69,6 +69,18 @@ def sentences(tmp_path, file, old, new):
             "    moves_money: false\n    forward_token: true\n",
             "read_payment now forwards the access token",
         ),
+        (
+            "quotas.yaml",
+            "payments_per_card_per_day\n    owner: risk-operations\n    metric: count\n    interval: daily\n",
+            "payments_per_card_per_day\n    owner: risk-operations\n    metric: count\n    interval: per_second\n",
+            "payments_per_card_per_day counts something else: count per_second per card",
+        ),
+        (
+            "profiles/generic.yaml",
+            "card_number: { pointer: /card/number }",
+            "card_number: { pointer: /card/pan }",
+            "profile generic reads card numbers from another place",
+        ),
         ("providers.yaml", "      - ES256", "      - ES256\n      - PS256", "accepts algorithm PS256"),
         ("providers.yaml", "leeway_seconds: 30", "leeway_seconds: 60", "accepts tokens 60 s past their end"),
     ],
@@ -112,3 +124,16 @@ def test_many_new_merchants_share_lines_that_name_each_one(tmp_path):
     said = extauthz.changes.loosened(before, load_policy_set(policies))
     assert len(said) == 3
     assert [name for line in said for name in line.removeprefix("merchants were added: ").split(", ")] == names
+
+
+def test_card_quota_that_lets_payments_without_a_card_pass_is_said(tmp_path):
+    written = "    without_card: # taken out, a payment without a card number is refused (card_missing)\n"
+    written += "      owner: risk-operations\n"
+    written += "      reason: bank transfers have no card; the quotas of the merchant still count them\n"
+    tightened = sentences(tmp_path / "tighter", "quotas.yaml", written, "")
+    assert tightened == []
+    policies = copy_policies(tmp_path / "looser")
+    after = load_policy_set(policies)
+    edit(policies / "quotas.yaml", written, "")
+    said = ratelimit.changes.loosened(load_policy_set(policies), after)
+    assert said == ["quota payments_per_card_per_day no longer counts payments without a card"]

@@ -22,6 +22,13 @@ def test_valid_set_prints_its_revision_and_counts(tmp_path, capsys):
     assert out.endswith(": 2 operations, 2 merchants, 2 quotas, 1 rule\n")
 
 
+def test_set_that_reads_card_numbers_is_valid_and_says_what_serving_it_takes(tmp_path, capsys):
+    reads_cards = ("profiles/plain.yaml", "profile: plain", "profile: plain\ncard_number: {pointer: /card/number}")
+    assert run_check(write_set(tmp_path, reads_cards), "text", False) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("; extauthz needs --card-key-file (card numbers in profiles/plain.yaml)\n")
+
+
 def test_mistakes_are_printed_by_place_with_a_caret_for_expressions(tmp_path, capsys):
     assert run_check(write_set(tmp_path, MISSPELT, WRONG_RULE), "text", False) == 1
     assert capsys.readouterr().out == (
