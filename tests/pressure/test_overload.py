@@ -13,15 +13,21 @@ from helpers.cpu_quota import cpu_quota, resident_megabytes
 from helpers.life_fleet import Fleet, running_fleet, tree
 from helpers.life_load import PAY, Load, Outcome, status_counts, wrongly_allowed
 
-CPU_SHARES = (0.12, 0.06, 0.03)
-"""Of one processor, tried in turn until the flood is at least twice what the service can do."""
+CPU_SHARES = (0.16, 0.08, 0.04, 0.02)
+"""Of the time, tried in turn until the flood is well beyond what the service can do."""
+
+FLOOD_SHARE = 0.25  # of all payments refused: that was a flood
+JUDGED_SHARE = 1 / 3
+"""Of all payments allowed: above it most refusals must be the service's own. Far beyond that, the answers that cost
+least are more than the service can give, and Envoy's deadline is what is left."""
 FLOOD_RATE = 560.0  # just under what the flood shield grants the load's six addresses
-FLOOD_SECONDS = 6.0
+FLOOD_SECONDS = 4.0
 ANSWER_SECONDS = 2.0
 """What envoy/tollhouse.yaml grants both services together."""
 MARGIN_SECONDS = 1.5  # for a machine that is busy with other things
 MEMORY_GROWTH_MEGABYTES = 96.0
-OWN_REFUSALS = {"extauthz": "overloaded", "ratelimit": "limiter_overloaded"}
+OWN_REFUSALS = ("overloaded", "limiter_overloaded")
+"""The service that is not slowed down may run short of time as well on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,9 @@ async def test_flood_is_shed_in_time_and_the_service_recovers(service: str, tran
             load, memory = await flood(fleet, service, share)
             await pays_normally(fleet)
             print(f"\n{Row(service, transport, load.outcomes, FLOOD_SECONDS, memory)}")
-            judge(service, load)
+            judge(load)
             assert memory[1] - memory[0] < MEMORY_GROWTH_MEGABYTES
-            if sum(item.status != 200 for item in load.outcomes) > len(load.outcomes) / 2:
+            if allowed_share(load) < 1 - FLOOD_SHARE:
                 return
         pytest.fail("no flood: the service kept up")
 
@@ -81,13 +87,19 @@ async def flood(fleet: Fleet, service: str, share: float) -> tuple[Load, tuple[f
     return load, (before, resident_megabytes(pids))
 
 
-def judge(service: str, load: Load) -> None:
+def allowed_share(load: Load) -> float:
+    """Return the part of all payments that was allowed."""
+    return sum(item.status == 200 for item in load.outcomes) / len(load.outcomes)
+
+
+def judge(load: Load) -> None:
     """Hold what came of a flood to the rules for it."""
     outcomes, arrived = load.outcomes, set(load.arrived())
     refused = [item for item in outcomes if item.status != 200]
-    own = [item for item in refused if item.reason == OWN_REFUSALS[service]]
+    own = [item for item in refused if item.reason in OWN_REFUSALS]
     assert not [item.reference for item in refused if item.reference in arrived], "refused and yet paid"
     assert not wrongly_allowed(arrived)
     assert all(item.status in (200, 503) for item in outcomes), status_counts(outcomes)
     assert max(item.seconds for item in outcomes) < ANSWER_SECONDS + MARGIN_SECONDS, "an answer after Envoy's deadline"
-    assert len(own) >= len(refused) / 2, f"mostly time-outs: {status_counts(outcomes)}"
+    is_judged = allowed_share(load) > JUDGED_SHARE
+    assert len(own) >= len(refused) / 2 or not is_judged, f"mostly time-outs: {status_counts(outcomes)}"
