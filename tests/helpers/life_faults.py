@@ -137,20 +137,16 @@ async def _mend(fleet: Fleet, fault: Fault) -> None:
 
 def show(rows: Sequence[Row], write: Callable[[str], object]) -> None:
     """Print the rows as a table."""
-    names = ("away", "how", "replicas", "requests", "200", "refused by policy", "other answers")
-    table = Table(
-        *names,
-        "wrongly allowed",
-        "seen, not told",
-        "start s",
-        "then right after s",
-        title="one part away for 4 s under load",
-    )
+    table = Table(title=f"one part away for {AWAY_SECONDS:.0f} s under load")
+    for name in ("away", "how", "replicas", "requests", "200", "refused by policy", "other answers"):
+        table.add_column(name, overflow="fold")
+    for name in ("wrongly allowed", "seen, not told", "start s", "then right after s"):
+        table.add_column(name)
     for row in rows:
         other = ", ".join(f"{number} x {word}" for word, number in row.other.items()) or "-"
         cells = (row.replicas, row.requests, row.ok, row.refused_by_policy, other, row.wrongly_allowed, row.not_told)
         table.add_row(row.part, row.how, *map(str, cells), f"{row.start_seconds:.1f}", f"{row.recovered_seconds:.1f}")
-    console = Console(width=160, color_system=None)
+    console = Console(width=180, color_system=None)
     with console.capture() as text:
         console.print(table)
     write(text.get())
