@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from chassis.admin_access import HEADERS, AdminToken, only_local_names
+from chassis.admin_access import HEADERS, AdminAccess, only_local_names
 from chassis.health import HostState
 from chassis.listen import ListenAddress, remove_dead_socket
 from chassis.service import Service
@@ -35,11 +35,15 @@ class AdminServer:
     """The admin pages of one service."""
 
     def __init__(
-        self, service: Service, state: HostState, address: ListenAddress, token: AdminToken | None = None
+        self,
+        service: Service,
+        state: HostState,
+        address: ListenAddress,
+        access: AdminAccess = AdminAccess(),  # noqa: B008
     ) -> None:
-        if not address.is_local and token is None:
+        if not address.is_local and access.token is None:
             raise ValueError(f"admin pages on {address} are reachable from other machines; that needs a token")
-        self._token = token
+        self._access = access
         self._service = service
         self._state = state
         self._address = address
@@ -76,7 +80,7 @@ class AdminServer:
 
     def _middlewares(self) -> list[Middleware]:
         names = [only_local_names] if self._address.host and self._address.is_local else []
-        return [*names, *([] if self._token is None else [self._token.middleware])]
+        return [*names, *([] if self._access.token is None else [self._access.token.middleware])]
 
     async def _bind(self, runner: web.AppRunner) -> str:
         address = self._address
@@ -85,8 +89,9 @@ class AdminServer:
             await web.UnixSite(runner, address.unix_path).start()
             os.chmod(address.unix_path, 0o600)
             return str(address)
-        await web.TCPSite(runner, address.host, address.port, reuse_port=False).start()
-        return f"http://{address.with_port(runner.addresses[0][1])}/"
+        tls = self._access.tls
+        await web.TCPSite(runner, address.host, address.port, reuse_port=False, ssl_context=tls).start()
+        return f"{'http' if tls is None else 'https'}://{address.with_port(runner.addresses[0][1])}/"
 
     async def _index(self, request: web.Request) -> web.Response:
         name = html.escape(self._service.name)
@@ -102,7 +107,7 @@ class AdminServer:
         waiting_for = [*readiness.waiting_for, *(["drain: the process is stopping"] if self._state.is_draining else [])]
         is_ready = readiness.is_ready and not self._state.is_draining
         warnings = [*readiness.warnings, *self._state.tls_warnings(), *self._state.admin_warnings()]
-        if not self._address.is_local:
+        if not self._address.is_local and self._access.tls is None:
             warnings.append("the admin token crosses the network in clear: these pages have no TLS")
         if self._state.is_insecure_listen:
             warnings.append("insecure listen: other machines reach this service without mutual TLS")

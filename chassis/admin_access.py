@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -66,6 +67,19 @@ class AdminToken:
             return await handler(request)
         challenge = {**HEADERS, "WWW-Authenticate": 'Bearer realm="tollhouse admin"'}
         return web.Response(status=401, text="these pages ask for the admin token\n", headers=challenge)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminAccess:
+    """How the pages are reached.
+
+    Attributes:
+        token: What they ask for; None: nothing, on loopback alone.
+        tls: Server context; None: plain HTTP.
+    """
+
+    token: AdminToken | None = None
+    tls: ssl.SSLContext | None = None
 
 
 @web.middleware

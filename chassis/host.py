@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from prometheus_client import CollectorRegistry, Gauge
 
 from chassis.admin import AdminServer
-from chassis.admin_access import AdminToken
+from chassis.admin_access import AdminAccess, AdminToken
+from chassis.admin_tls import admin_context
 from chassis.clock import SystemClock
 from chassis.health import CHECK_METHOD, HostState, health_check
 from chassis.listen import HostOptions
@@ -52,7 +53,7 @@ class ServiceHost:
         self.admin_url: str | None = None
         self.options = options
         self._service = service
-        self._admin = _admin_server(service, self.state, options)
+        self._admin = _admin_server(service, self.state, options, self.tls)
         _register_insecure_listen(service.registry, options)
         if self.tls is not None:
             self.state.tls_warnings = self.tls.warnings
@@ -160,7 +161,7 @@ class StopSignals:
         (self.second if self.first.is_set() else self.first).set()
 
 
-def _admin_server(service: Service, state: HostState, options: HostOptions) -> AdminServer | None:
+def _admin_server(service: Service, state: HostState, options: HostOptions, tls: TlsWatch | None) -> AdminServer | None:
     if options.admin is None:
         return None
     token = None if options.admin_token_file is None else AdminToken(options.admin_token_file)
@@ -170,7 +171,9 @@ def _admin_server(service: Service, state: HostState, options: HostOptions) -> A
         except SecretInvalid as error:
             raise StartRefused(error.problems) from error
         state.admin_warnings = token.warnings
-    return AdminServer(service, state, options.admin, token)
+    is_exposed = not options.admin.is_local
+    context = admin_context(options.tls, tls) if is_exposed and options.tls is not None and tls is not None else None
+    return AdminServer(service, state, options.admin, AdminAccess(token, context))
 
 
 def _register_insecure_listen(registry: CollectorRegistry, options: HostOptions) -> None:

@@ -78,9 +78,9 @@ may be known to others is rotated and dropped at once, and the day's card counts
 
     (umask 077; python3 -c 'import secrets; print(secrets.token_urlsafe(32))' > admin.token)
 
-With it every page but /healthz and /readyz asks for `Authorization: Bearer <token>` and answers 401 without. The pages
-have no TLS: off loopback the token crosses the network in clear, which is warned of at start and on /readyz. Have a
-sidecar on the same machine fetch them, or keep the network private.
+With it every page but /healthz and /readyz asks for `Authorization: Bearer <token>` and answers 401 without. Off
+loopback the pages use the certificate of `--tls-cert`, and follow it when it is renewed. Without one the token crosses
+the network in clear, which is warned of at start and on /readyz.
 
 ### The store's password
 

@@ -91,7 +91,7 @@ LISTEN = Setting(
 ADMIN = Setting(
     "--admin",
     "Where /healthz /readyz /metrics /policy are served; without it nowhere.",
-    "Loopback or a Unix socket; elsewhere only with `--admin-token-file`, and the token crosses the network in clear.",
+    "Loopback or a Unix socket; elsewhere only with `--admin-token-file`, and with `--tls-cert`: the pages use it.",
     None,
     "HOST:PORT|unix:PATH",
 )

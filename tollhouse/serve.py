@@ -151,7 +151,7 @@ def _host_options(request: ServeRequest) -> HostOptions:
                 "--peer-san), listen on loopback or a Unix socket, or accept it with --insecure-listen."
             )
         if admin is not None and not admin.is_local:
-            _check_exposed_admin(admin, request.admin_token_file)
+            _check_exposed_admin(admin, request.admin_token_file, has_tls=tls is not None)
         return HostOptions(
             listen=listen,
             admin=admin,
@@ -164,13 +164,18 @@ def _host_options(request: ServeRequest) -> HostOptions:
         raise UsageError(str(error)) from error
 
 
-def _check_exposed_admin(admin: ListenAddress, token_file: Path | None) -> None:
+def _check_exposed_admin(admin: ListenAddress, token_file: Path | None, *, has_tls: bool) -> None:
     if token_file is None:
         raise UsageError(
             f"--admin {admin} can be reached from other machines, and /policy and /metrics tell about merchants: ask "
             "for a token with --admin-token-file, or serve them on loopback or a Unix socket."
         )
-    print(f"--admin {admin} has no TLS: the admin token crosses the network in clear", file=sys.stderr)
+    if not has_tls:
+        print(
+            f"--admin {admin} has no TLS: the admin token crosses the network in clear; --tls-cert and --tls-key serve "
+            "these pages as well",
+            file=sys.stderr,
+        )
 
 
 def _check_settings(request: ServeRequest) -> None:

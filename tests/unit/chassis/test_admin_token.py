@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,11 @@ from chassis.host import ServiceHost
 from chassis.listen import HostOptions, ListenAddress
 from chassis.secret_file import SecretInvalid
 from chassis.service import StartRefused
+from chassis.tls import TlsOptions
+from chassis.tls_files import read_files
+from helpers.certificates import ServerFiles, authority, server_pair
 from helpers.echo_service import EchoService
+from tollhouse.development_authority import Authority
 
 TOKEN = "t0ken-of-the-operators_0123456789abcdef"
 PAGES = ("/", "/metrics", "/policy", "/nowhere")
@@ -111,3 +116,35 @@ def test_file_that_everybody_may_read_is_warned_of(token_file: Path):
     assert AdminToken(str(token_file)).warnings() == ()
     token_file.chmod(0o604)
     assert "every user" in AdminToken(str(token_file)).warnings()[0]
+
+
+@pytest.mark.parametrize("has_tls", [True, False])
+async def test_pages_off_loopback_use_the_services_certificate_and_follow_it(tmp_path: Path, token_file: Path, has_tls):
+    first, second = authority("first"), authority("second")
+    files = ServerFiles(tmp_path)
+    files.put(server_pair(first))
+    tls = TlsOptions(str(tmp_path / "tls.pem"), str(tmp_path / "tls.key")) if has_tls else None
+    anywhere = ListenAddress.parse("0.0.0.0:0")
+    local = ListenAddress.parse("127.0.0.1:0")
+    host = ServiceHost(EchoService({}), HostOptions(local, anywhere, tls=tls, admin_token_file=str(token_file)))
+    await host.start()
+    try:
+        assert host.admin_url is not None
+        page = host.admin_url.replace("0.0.0.0", "127.0.0.1") + "readyz"
+        async with aiohttp.ClientSession() as session, session.get(page, ssl=trusting(first)) as response:
+            body = await response.text()
+        assert ("in clear" in body) is not has_tls
+        assert page.startswith("https:") is has_tls
+        if has_tls:
+            files.put(server_pair(second))
+            assert host.tls is not None
+            for _ in range(2):  # what is found twice has settled
+                host.tls.offer(read_files(tls))
+            async with aiohttp.ClientSession() as session, session.get(page, ssl=trusting(second)) as response:
+                assert response.status == 200
+    finally:
+        await host.stop()
+
+
+def trusting(signer: Authority) -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=signer.certificate.decode())
