@@ -32,6 +32,13 @@ _BY_NAME: Final = """\
         "@type": type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster
         dns_refresh_rate: 1s  # a container that was started anew may have another address
         dns_lookup_family: V4_ONLY
+        typed_dns_resolver_config:
+          name: envoy.network.dns_resolver.cares
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
+            # While a container is stopped, its name may get no answer at all; four tries of 5 s would go on after it is back.
+            query_timeout_seconds: 1
+            query_tries: 1
 """
 _CLUSTERS: Final = {
     "extauthz": DEFAULTS.extauthz,

@@ -120,7 +120,8 @@ class ComposeStack:
         return sorted(hosts) == ["extauthz", "ratelimit"]
 
     def _health(self) -> dict[str, str]:
-        return {name: self.inspect(name)["State"]["Health"]["Status"] for name in SERVICES}
+        words = ("inspect", "--format", "{{.State.Health.Status}}", *map(self.container, SERVICES))
+        return dict(zip(SERVICES, docker(*words).split(), strict=True))
 
     def _find(self, service: str) -> str:
         label = "label=com.docker.compose"
