@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from chassis.overload import LoadBounds
-from helpers.cpu_quota import resident_megabytes
+from helpers.memory import resident_megabytes
 from helpers.echo_service import PACKAGE
 from helpers.transport_rig import TRANSPORTS, EchoProcess, RawCall, can_run, frame, until
 
