@@ -34,14 +34,15 @@ def judge(limits: Sequence[Limit], windows: Sequence[Window], result: HitResult,
         now: Seconds since 1970, the moment the windows were chosen for.
     """
     states = tuple(
+        # By position, which costs half of what names do; the order is that of the class.
         QuotaState(
-            quota=limit.quota,
-            limit=limit.value,
-            used=reading.used,
-            reset_seconds=window.reset_seconds(now),
-            is_over=reading.is_over,
-            is_shadow=limit.is_shadow,
-            is_per_second=limit.interval == "per_second",
+            limit.quota,
+            limit.value,
+            reading.used,
+            window.reset_seconds(now),
+            reading.is_over,
+            limit.is_shadow,
+            limit.interval == "per_second",
         )
         for limit, window, reading in zip(limits, windows, result.readings, strict=True)
     )

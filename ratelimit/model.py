@@ -7,13 +7,13 @@ answers anything else by letting the request pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chassis.no_truth import NoTruth
 from ratelimit.reasons import Reason
 
 
-@dataclass(frozen=True, slots=True)
-class LimitQuery:
+class LimitQuery(NamedTuple):
     """The hand-off, read and checked for shape.
 
     Attributes:
@@ -35,8 +35,7 @@ class LimitQuery:
     card_keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaState:
+class QuotaState(NamedTuple):
     """How a quota stands after a request.
 
     Attributes:

@@ -124,10 +124,5 @@ def _charge(counter: tuple[Limit, str], window: Window, query: LimitQuery, now: 
     # `match` has refused a money operation without amount; an amount limit applies to no other.
     cost = 1 if limit.metric == "count" or query.amount_minor is None else query.amount_minor
     key = f"tollhouse:1:{{{query.merchant_id}}}:{limit.quota}:{window.label}"
-    return Charge(
-        key=f"{key}:{card_key}" if card_key else key,
-        limit=limit.value,
-        cost=cost,
-        expires_in_seconds=window.expires_in_seconds(now),
-        is_shadow=limit.is_shadow,
-    )
+    key = f"{key}:{card_key}" if card_key else key
+    return Charge(key, limit.value, cost, window.expires_in_seconds(now), limit.is_shadow)

@@ -6,12 +6,11 @@ Called by the servicer in `finally`. Nothing here may change a verdict or carry 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from chassis.clock import Clock
 from chassis.metrics import ServiceMetrics
-from chassis.record import RecordSink
+from chassis.record import RecordSink, time_text
 from ratelimit.model import OverLimit, QuotaState, Verdict
 from ratelimit.pipeline import Trail
 
@@ -35,7 +34,7 @@ class Recorder:
         name, reason, status = _verdict(verdict)
         self.metrics.decision(name, reason, trail.step, seconds)
         record: dict[str, Any] = {
-            "time": datetime.fromtimestamp(self.clock.wall(), UTC).isoformat(timespec="milliseconds"),
+            "time": time_text(self.clock.wall()),
             "service": "ratelimit",
             "decision_id": trail.decision_id,
             "verdict": name,

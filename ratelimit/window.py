@@ -7,9 +7,8 @@ counts into the 29th, a day of 23 hours (the clocks went forward); at 22:00Z the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 Interval = Literal["per_transaction", "per_second", "daily"]
@@ -18,8 +17,7 @@ _SECOND_TTL: Final = 5  # seconds; replicas whose clocks differ a little still m
 _DAY_TTL_MARGIN: Final = 3600  # seconds a day's counter outlives its day, for late readers
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """One window.
 
     Attributes:
@@ -57,10 +55,11 @@ def day_window(now: float, zone: ZoneInfo) -> Window:
 
 
 class Windows:
-    """Windows with the current day of each time zone kept, so that a request does no calendar work."""
+    """Windows, those of now kept, so that a request does no calendar work."""
 
     def __init__(self) -> None:
         self._days: dict[str, tuple[float, Window]] = {}
+        self._second = second_window(0.0)
 
     def window(self, interval: Interval, now: float, zone: ZoneInfo) -> Window:
         """Return the window of an interval.
@@ -76,7 +75,10 @@ class Windows:
         if interval == "per_transaction":
             raise ValueError("a single payment has no window")
         if interval == "per_second":
-            return second_window(now)
+            # Compared at both ends: a clock stepped back falls into an earlier second.
+            if not self._second.ends_at - 1.0 <= now < self._second.ends_at:
+                self._second = second_window(now)
+            return self._second
         known = self._days.get(zone.key)
         # The lower bound matters when the clock is stepped back over midnight.
         if known is not None and known[0] <= now < known[1].ends_at:

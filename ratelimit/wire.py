@@ -7,7 +7,7 @@ Only this module of the service touches protobuf. Its law: Envoy lets `UNKNOWN` 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 from google.protobuf.message import DecodeError
@@ -25,6 +25,12 @@ _CURRENCY = re.compile(r"[A-Z]{3}\Z")
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,15})\Z")
 _DECISION_ID = re.compile(r"[0-9a-f]{32}\Z")
 _REVISION = re.compile(r"[0-9a-f]{8,64}\Z")
+# Every value but the card key's at once: a seventh of the time of one search a value. No class holds a line break,
+# so eight values joined by line breaks match only value by value.
+_HANDOFF = re.compile(
+    rf"{re.escape(VERSION)}\n(?!{ABSENT}\n)([A-Za-z0-9_.-]{{1,64}})\n(?!{ABSENT}\n)([A-Za-z0-9_.-]{{1,64}})"
+    rf"\n([A-Z]{{3}}|{NONE})\n(0|[1-9][0-9]{{0,15}}|{NONE})\n([^\n]+)\n([0-9a-f]{{32}})\n([0-9a-f]{{8,64}})\Z"
+)
 _SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
     "merchant_id": _IDENTIFIER,
     "operation": _IDENTIFIER,
@@ -33,6 +39,7 @@ _SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
     "decision_id": _DECISION_ID,
     "policy_revision": _REVISION,
 }
+_KEYS: Final = list(ENTRIES)
 _MAY_BE_NONE: Final = frozenset({"currency", "amount_minor"})
 
 
@@ -57,37 +64,44 @@ def parse_rate_limit_request(data: bytes) -> LimitQuery | OverLimit:
     descriptor = message.descriptors[0]
     if descriptor.HasField("limit") or descriptor.HasField("hits_addend") or descriptor.is_negative_hits:
         return _invalid("an override or hits of its own")
-    entries = [(entry.key, entry.value) for entry in descriptor.entries]
-    if tuple(key for key, _ in entries) != ENTRIES:
+    keys, values = [], []
+    for entry in descriptor.entries:
+        keys.append(entry.key)
+        values.append(entry.value)
+    if keys != _KEYS:
         return _invalid("not the entries of the contract")
-    return _read_handoff(dict(entries))
+    return _read_handoff(values)
 
 
-def _read_handoff(values: Mapping[str, str]) -> LimitQuery | OverLimit:
-    if values["handoff"] != VERSION:
-        return _invalid("another version of the contract")
-    for name, shape in _SHAPES.items():
-        value = values[name]
-        is_none = value == NONE and name in _MAY_BE_NONE
-        if value == ABSENT or not (is_none or shape.match(value)):
-            return _invalid(f"{name} is absent or malformed")
-    amount = None if values["amount_minor"] == NONE else int(values["amount_minor"])
+def _read_handoff(values: Sequence[str]) -> LimitQuery | OverLimit:
+    found = _HANDOFF.match("\n".join(values))
+    if found is None:
+        return _invalid(_what_is_malformed(values))
+    merchant_id, operation, currency, amount_text, card_key, decision_id, policy_revision = found.groups()
+    amount = None if amount_text == NONE else int(amount_text)
     if amount is not None and amount > MAX_AMOUNT_MINOR:
         return _invalid("amount_minor is out of range")
-    if (amount is None) != (values["currency"] == NONE):
+    if (amount is None) != (currency == NONE):
         return _invalid("amount_minor and currency come together or not at all")
-    card_keys = read_card_keys(values["card_key"])
+    card_keys = read_card_keys(card_key)
     if card_keys is None:
         return _invalid("card_key is absent or malformed")
     return LimitQuery(
-        merchant_id=values["merchant_id"],
-        operation=values["operation"],
-        currency=None if values["currency"] == NONE else values["currency"],
-        amount_minor=amount,
-        decision_id=values["decision_id"],
-        policy_revision=values["policy_revision"],
-        card_keys=card_keys,
+        merchant_id, operation, None if amount is None else currency, amount, decision_id, policy_revision, card_keys
     )
+
+
+def _what_is_malformed(values: Sequence[str]) -> str:
+    """Name the first value that is not as the contract says, for the operator's log."""
+    named = dict(zip(ENTRIES, values, strict=True))
+    if named["handoff"] != VERSION:
+        return "another version of the contract"
+    for name, shape in _SHAPES.items():
+        value = named[name]
+        is_none = value == NONE and name in _MAY_BE_NONE
+        if value == ABSENT or not (is_none or shape.match(value)):
+            return f"{name} is absent or malformed"
+    return "card_key is absent or malformed"
 
 
 def _invalid(detail: str) -> OverLimit:
