@@ -43,8 +43,8 @@ service from starting. Errors name the file and the line, never what stands ther
 | `TOLLHOUSE_TLS_KEY`, `TOLLHOUSE_TLS_CERT`, `TOLLHOUSE_TLS_CLIENT_CA` | PEM | within seconds |
 
 A card key file that breaks while the service runs leaves the last good keys in force and is told like a broken policy
-set, in the log, in a metric and on /policy. A broken admin token lets nobody in. A broken store password keeps the
-open connection, and lets no new one be made.
+set, in the log, in a metric and on /policy; a broken policy set in turn holds up a changed key file. A broken admin
+token lets nobody in. A broken store password keeps the open connection, and lets no new one be made.
 
 ### The card key file
 
