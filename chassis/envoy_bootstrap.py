@@ -27,7 +27,6 @@ from envoy_data_plane.envoy.config.core.v3 import (
     SocketAddress,
 )
 from envoy_data_plane.envoy.config.listener.v3 import Filter, FilterChain, Listener
-from envoy_data_plane.envoy.config.overload.v3 import OverloadManager, ResourceMonitor
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration, VirtualHost
 from envoy_data_plane.envoy.extensions.dynamic_modules.v3 import DynamicModuleConfig
 from envoy_data_plane.envoy.extensions.filters.http.dynamic_modules.v3 import DynamicModuleFilter
@@ -36,11 +35,11 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
     HttpConnectionManagerCodecType,
     HttpFilter,
 )
-from envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections.v3 import DownstreamConnectionsConfig
 from envoy_data_plane.google.protobuf import Any, StringValue
 
 from chassis.envoy_admin import LISTENER_NAME, STAT_PREFIX
 from chassis.envoy_arrival import arrival_stamp
+from chassis.envoy_overload import overload_manager
 from chassis.envoy_tls import peer_filters, transport_socket
 from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress
 
@@ -51,6 +50,7 @@ class Bounds:
 
     Attributes:
         max_connections: Open connections in all; the next ones are closed at once.
+        max_heap_bytes: Envoy's own memory; from nine tenths of it on, calls are refused.
         max_concurrent_streams: Calls at a time on one connection.
         stream_window_bytes: Request bytes in flight for one call.
         connection_window_bytes: Request bytes in flight on one connection.
@@ -64,6 +64,7 @@ class Bounds:
     """
 
     max_connections: int = 4096
+    max_heap_bytes: int = 512 * 1024 * 1024
     max_concurrent_streams: int = 1024
     stream_window_bytes: int = 256 * 1024
     connection_window_bytes: int = 4 * 1024 * 1024
@@ -93,16 +94,7 @@ def build_bootstrap(app: str, options: HostOptions, admin_socket: Path, bounds: 
         node=Node(id=STAT_PREFIX, cluster=STAT_PREFIX),
         admin=admin,
         static_resources=BootstrapStaticResources(listeners=[_listener(app, options, bounds, admin_socket.parent)]),
-        overload_manager=OverloadManager(
-            resource_monitors=[
-                ResourceMonitor(
-                    name="envoy.resource_monitors.global_downstream_max_connections",
-                    typed_config=_packed(
-                        DownstreamConnectionsConfig(max_active_downstream_connections=bounds.max_connections)
-                    ),
-                )
-            ]
-        ),
+        overload_manager=overload_manager(bounds.max_connections, bounds.max_heap_bytes),
     )
 
 

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
+from chassis.asgi_grpc import ARRIVAL_HEADER
 from chassis.overload import LoadBounds
-from helpers.memory import resident_megabytes
 from helpers.echo_service import PACKAGE
+from helpers.memory import resident_megabytes
 from helpers.transport_rig import TRANSPORTS, EchoProcess, RawCall, can_run, frame, until
 
 LONG = 20.0  # seconds; longer than any deadline of the server
@@ -53,6 +54,21 @@ async def test_call_beyond_the_room_is_answered_at_once_and_there_is_room_again(
 
         assert set(await asyncio.gather(*filling)) == {b"slept"}
         assert await sheddable(first, 0.0) == b"slept"
+
+
+async def test_caller_does_not_say_since_when_its_call_waits(server: EchoProcess):
+    reply = await call_since(server, b"1")
+
+    assert reply == b"slept"
+    assert server.count('tollhouse_shed_total{why="time"}') == 0
+
+
+async def call_since(server: EchoProcess, seconds_since_1970: bytes) -> bytes:
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        reply: bytes = await channel.unary_unary(PACKAGE + "Sheddable")(
+            b"0", timeout=LONG, metadata=[(ARRIVAL_HEADER.decode(), seconds_since_1970.decode())]
+        )
+    return reply
 
 
 async def test_answer_after_the_deadline_is_no_answer(server: EchoProcess):
