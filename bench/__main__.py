@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.bars import verdicts
 from bench.cases import EXTAUTHZ, LEVELS, RATELIMIT, TRANSPORTS, cases_of
 from bench.load import NO_H2LOAD, find_h2load
 from bench.peers import Peer, parse_peer
@@ -77,6 +78,8 @@ def show(rows: list[Row], json_file: Path | None) -> int:
     console.print(as_table(rows))
     for line in comparisons(rows):
         console.print(line, highlight=False)
+    for line in verdicts(rows):
+        console.print(line, highlight=False, style="red" if line.startswith("MISSED") else "green")
     if json_file is not None:
         json_file.write_text(as_json(rows), "utf-8")
     void = [row for row in rows if not row.is_valid]

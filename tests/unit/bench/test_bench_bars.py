@@ -1,0 +1,43 @@
+"""The bars that a run of `scripts/bench` is held against."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.bars import verdicts
+from bench.report import Round, Row
+
+
+def row(service: str, case: str, cpu_us: float, *, transport="envoy", in_flight=64, void="") -> Row:
+    return Row(service, case, transport, in_flight, (Round(cpu_us, 1.0, 1.0, 1.0),), void)
+
+
+@pytest.mark.parametrize(("cpu_us", "word"), [(320, "met"), (321, "MISSED")])
+def test_check_is_held_against_its_floor(cpu_us, word):
+    (line,) = verdicts([row("extauthz", "floor", 100), row("extauthz", "warm", cpu_us)])
+    assert line.split() == f"{word} extauthz warm at 64: {cpu_us / 100:.2f} x floor, at most 3.2 wanted".split()
+
+
+def test_every_bar_is_judged_when_everything_was_measured():
+    rows = [
+        row("extauthz", "floor", 100),
+        row("extauthz", "warm", 300),
+        row("extauthz", "warm", 700, transport="grpcio"),
+        row("extauthz", "cold", 900),
+        row("extauthz", "rules_100", 330),
+        row("extauthz", "merchants_10", 300),
+        row("extauthz", "merchants_10k", 310),
+        row("ratelimit", "floor", 30),
+        row("ratelimit", "warm", 60),
+        row("ratelimit", "floor", 100, in_flight=1),
+        row("ratelimit", "warm", 270, in_flight=1),
+        row("ratelimit", "merchants_10", 100),
+        row("ratelimit", "merchants_10k", 130),
+    ]
+    words = [line.split()[0] for line in verdicts(rows)]
+    assert words == ["met", "met", "MISSED", "met", "met", "met", "MISSED", "MISSED"]
+
+
+def test_void_and_missing_rows_say_nothing():
+    assert verdicts([row("extauthz", "floor", 100, void="x"), row("extauthz", "warm", 300)]) == []
+    assert verdicts([]) == []
