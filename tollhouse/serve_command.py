@@ -1,4 +1,4 @@
-"""`tollhouse serve` on the command line: options and variables of `options.SETTINGS` become one `ServeRequest`."""
+"""`tollhouse serve` on the command line: options and variables of `of.SETTINGS` become one `ServeRequest`."""
 
 from __future__ import annotations
 
@@ -9,52 +9,44 @@ from typing import Annotated
 import typer
 
 from policy.settings import ServiceSettings
-from tollhouse import options
+from tollhouse import options as of
 from tollhouse.serve import HostBounds, ServeRequest, ServiceName, TlsRequest, Transport, UsageError, serve
 
 
 def serve_command(  # noqa: PLR0913 - one parameter an option
     service: Annotated[ServiceName, typer.Argument(help="Which service to run.")],
-    policies: Annotated[Path, options.POLICIES.option()],
-    listen: Annotated[str, options.LISTEN.option()],
-    admin: Annotated[str | None, options.ADMIN.option()] = options.ADMIN.default,
-    admin_token_file: Annotated[Path | None, options.ADMIN_TOKEN_FILE.option()] = options.ADMIN_TOKEN_FILE.default,
-    transport: Annotated[Transport | None, options.TRANSPORT.option()] = options.TRANSPORT.default,
-    store: Annotated[str, options.STORE.option()] = options.STORE.default,
-    store_username: Annotated[str, options.STORE_USERNAME.option()] = options.STORE_USERNAME.default,
-    store_password_file: Annotated[
-        Path | None, options.STORE_PASSWORD_FILE.option()
-    ] = options.STORE_PASSWORD_FILE.default,
-    card_key_file: Annotated[Path | None, options.CARD_KEY_FILE.option()] = options.CARD_KEY_FILE.default,
-    insecure_listen: Annotated[bool, options.INSECURE_LISTEN.option()] = options.INSECURE_LISTEN.default,
-    tls_cert: Annotated[Path | None, options.TLS_CERT.option()] = options.TLS_CERT.default,
-    tls_key: Annotated[Path | None, options.TLS_KEY.option()] = options.TLS_KEY.default,
-    tls_client_ca: Annotated[Path | None, options.TLS_CLIENT_CA.option()] = options.TLS_CLIENT_CA.default,
-    peer_san: Annotated[list[str] | None, options.PEER_SAN.option()] = options.PEER_SAN.default,
-    decision_log: Annotated[str, options.DECISION_LOG.option()] = options.DECISION_LOG.default,
-    log_level: Annotated[str, options.LOG_LEVEL.option()] = options.LOG_LEVEL.default,
-    errors_uri: Annotated[str, options.ERRORS_URI.option()] = options.ERRORS_URI.default,
-    realm: Annotated[str, options.REALM.option()] = options.REALM.default,
-    max_message_bytes: Annotated[int, options.MAX_MESSAGE_BYTES.option()] = options.MAX_MESSAGE_BYTES.default,
-    default_timeout_seconds: Annotated[
-        float, options.DEFAULT_TIMEOUT_SECONDS.option()
-    ] = options.DEFAULT_TIMEOUT_SECONDS.default,
-    max_timeout_seconds: Annotated[float, options.MAX_TIMEOUT_SECONDS.option()] = options.MAX_TIMEOUT_SECONDS.default,
-    drain_seconds: Annotated[float, options.DRAIN_SECONDS.option()] = options.DRAIN_SECONDS.default,
-    lame_duck_seconds: Annotated[float, options.LAME_DUCK_SECONDS.option()] = options.LAME_DUCK_SECONDS.default,
+    policies: Annotated[Path, of.POLICIES.option()],
+    listen: Annotated[str, of.LISTEN.option()],
+    admin: Annotated[str | None, of.ADMIN.option()] = of.ADMIN.default,
+    admin_token_file: Annotated[Path | None, of.ADMIN_TOKEN_FILE.option()] = of.ADMIN_TOKEN_FILE.default,
+    transport: Annotated[Transport | None, of.TRANSPORT.option()] = of.TRANSPORT.default,
+    store: Annotated[str, of.STORE.option()] = of.STORE.default,
+    store_username: Annotated[str, of.STORE_USERNAME.option()] = of.STORE_USERNAME.default,
+    store_password_file: Annotated[Path | None, of.STORE_PASSWORD_FILE.option()] = of.STORE_PASSWORD_FILE.default,
+    card_key_file: Annotated[Path | None, of.CARD_KEY_FILE.option()] = of.CARD_KEY_FILE.default,
+    insecure_listen: Annotated[bool, of.INSECURE_LISTEN.option()] = of.INSECURE_LISTEN.default,
+    tls_cert: Annotated[Path | None, of.TLS_CERT.option()] = of.TLS_CERT.default,
+    tls_key: Annotated[Path | None, of.TLS_KEY.option()] = of.TLS_KEY.default,
+    tls_client_ca: Annotated[Path | None, of.TLS_CLIENT_CA.option()] = of.TLS_CLIENT_CA.default,
+    peer_san: Annotated[list[str] | None, of.PEER_SAN.option()] = of.PEER_SAN.default,
+    decision_log: Annotated[str, of.DECISION_LOG.option()] = of.DECISION_LOG.default,
+    log_level: Annotated[str, of.LOG_LEVEL.option()] = of.LOG_LEVEL.default,
+    errors_uri: Annotated[str, of.ERRORS_URI.option()] = of.ERRORS_URI.default,
+    realm: Annotated[str, of.REALM.option()] = of.REALM.default,
+    max_message_bytes: Annotated[int, of.MAX_MESSAGE_BYTES.option()] = of.MAX_MESSAGE_BYTES.default,
+    default_timeout_seconds: Annotated[float, of.DEFAULT_TIMEOUT_SECONDS.option()] = of.DEFAULT_TIMEOUT_SECONDS.default,
+    max_timeout_seconds: Annotated[float, of.MAX_TIMEOUT_SECONDS.option()] = of.MAX_TIMEOUT_SECONDS.default,
+    drain_seconds: Annotated[float, of.DRAIN_SECONDS.option()] = of.DRAIN_SECONDS.default,
+    lame_duck_seconds: Annotated[float, of.LAME_DUCK_SECONDS.option()] = of.LAME_DUCK_SECONDS.default,
 ) -> None:
     """Run one of the two services until SIGTERM or Ctrl-C; drains before it stops.
 
     Each option can also be set by the variable in brackets; docs/configuration.md has them all.
     """
-    for warning in options.unknown_variables(os.environ):
-        typer.echo(f"tollhouse serve: {warning}", err=True)
-    if service is ServiceName.RATELIMIT and not store:
-        store = "memory:"
-        typer.echo("ratelimit: no --store given, counters live in this process alone (memory:)", err=True)
+    _warn_of_variables()
     settings = ServiceSettings(
         policies=str(policies.absolute()),
-        store=store,
+        store=store or _default_store(service),
         decision_log=decision_log,
         log_level=log_level,
         errors_uri=errors_uri,
@@ -68,12 +60,27 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         max_message_bytes, default_timeout_seconds, max_timeout_seconds, drain_seconds, lame_duck_seconds
     )
     request = ServeRequest(service, listen, admin, transport, insecure_listen, tls, settings, bounds, admin_token_file)
+    raise typer.Exit(_serve(request))
+
+
+def _warn_of_variables() -> None:
+    for warning in of.unknown_variables(os.environ):
+        typer.echo(f"tollhouse serve: {warning}", err=True)
+
+
+def _default_store(service: ServiceName) -> str:
+    if service is ServiceName.EXTAUTHZ:
+        return ""
+    typer.echo("ratelimit: no --store given, counters live in this process alone (memory:)", err=True)
+    return "memory:"
+
+
+def _serve(request: ServeRequest) -> int:
     try:
-        code = serve(request)
+        return serve(request)
     except UsageError as error:
         typer.echo(f"tollhouse serve: {error}", err=True)
-        code = 2
-    raise typer.Exit(code)
+        return 2
 
 
 def _name_of(path: Path | None) -> str:
