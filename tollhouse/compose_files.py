@@ -36,7 +36,7 @@ _BY_NAME: Final = """\
           name: envoy.network.dns_resolver.cares
           typed_config:
             "@type": type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
-            # While a container is stopped, its name may get no answer at all; four tries of 5 s would outlast its return.
+            # While a container is stopped, its name may get no answer; four tries of 5 s would outlast its return.
             query_timeout_seconds: 1
             query_tries: 1
 """
