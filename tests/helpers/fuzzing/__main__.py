@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Callable
 
 from helpers.fuzzing import grpc_targets, policy_target
 from helpers.fuzzing.engine import Campaign, Target, fuzz, save, within
 from helpers.fuzzing.targets import TARGETS
 
 DEFAULT_SECONDS = 60.0
+PROGRESS_SECONDS = 10.0
 
 
 def main(arguments: list[str]) -> int:
@@ -41,11 +44,25 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _run(target: Target, seed: int, seconds: float) -> int:
-    campaign = fuzz(target, seed, within(seconds))
+    campaign = fuzz(target, seed, _with_progress(within(seconds)))
     print(_line(campaign), flush=True)
     for find in campaign.finds.values():
         print(f"  {find.error}: {save(find, target)}", flush=True)
     return len(campaign.finds)
+
+
+def _with_progress(stop: Callable[[Campaign], bool]) -> Callable[[Campaign], bool]:
+    """Print how far a campaign is every few seconds, and ask `stop` whether it is over."""
+    printed = time.monotonic()
+
+    def stop_and_print(campaign: Campaign) -> bool:
+        nonlocal printed
+        if time.monotonic() - printed > PROGRESS_SECONDS:
+            printed = time.monotonic()
+            print(f"  {_line(campaign)} so far", flush=True)
+        return stop(campaign)
+
+    return stop_and_print
 
 
 def _line(campaign: Campaign) -> str:
