@@ -2,8 +2,8 @@
 
 Usage: pip_settings.py CERTIFICATES
 
-CERTIFICATES is where the other machine keeps them. Taken over is where packages come from and how patiently; never a
-path of this machine. Runs in the interpreter whose pip is asked.
+CERTIFICATES is where the other machine keeps them, "" where it goes by pip's own. Taken over is where packages come
+from and how patiently; never a path of this machine. Runs in the interpreter whose pip is asked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def as_configuration(lines: Iterable[str], certificates: str) -> configparser.Ra
 
     Args:
         lines: `section.name='value'`, the least binding first; a variable's section is `:env:`.
-        certificates: Path of the bundle to trust.
+        certificates: Path of the bundle to trust; "" for none of its own.
 
     Raises:
         ValueError: A line is not of that form.
@@ -38,7 +38,7 @@ def as_configuration(lines: Iterable[str], certificates: str) -> configparser.Ra
             # Options of single commands count like global ones: the other machine only installs.
             (from_environment if section == ":env:" else found)[option] = str(ast.literal_eval(value))
     configuration = configparser.RawConfigParser()
-    configuration["global"] = {**found, **from_environment, "cert": certificates}
+    configuration["global"] = {**found, **from_environment, **({"cert": certificates} if certificates else {})}
     return configuration
 
 

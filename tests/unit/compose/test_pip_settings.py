@@ -49,3 +49,7 @@ def test_a_value_keeps_its_equals_and_percent_signs(as_configuration):
 def test_a_line_of_another_form_is_refused_without_its_value(as_configuration):
     with pytest.raises(ValueError, match="not a pip setting"):
         as_configuration(["something else"], "x")
+
+
+def test_without_a_bundle_pip_goes_by_its_own(as_configuration):
+    assert dict(as_configuration(["global.cert='/home/someone/bundle.pem'"], "")["global"]) == {}
