@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 _LOG_EVERY_SECONDS: Final = 10.0
 _MAX_PEERS: Final = 1024
-_PACE_WEIGHT: Final = 1 / 32
+_SLOWER_WEIGHT: Final = 1 / 32
+_FASTER_WEIGHT: Final = 1 / 8
 _PACE_SECONDS: Final = 0.25
 """How long a pace is believed: while everything is shed nothing is learnt, and a call must find out."""
 
@@ -33,12 +34,15 @@ class LoadBounds:
     Attributes:
         max_in_flight: Calls in progress at the same time.
         time_share: Part of a call's time that must be left when it is begun.
-        pace_share: How many times over what calls take at the moment must be left.
+        pace_share: How many times over what calls take at the moment must be left of a call that has waited.
+        fresh_share: A call with more than this part of its time left has not waited: it is begun whatever others
+            take, for those may wait for a store or a token issuer that is away.
     """
 
     max_in_flight: int = 1024
     time_share: float = 0.5
     pace_share: float = 2.0
+    fresh_share: float = 0.875
 
 
 class LoadGate:
@@ -87,7 +91,7 @@ class LoadGate:
         """
         if self.in_flight >= self._bounds.max_in_flight:
             why = self._out_of_room
-        elif left_seconds < granted_seconds * self._bounds.time_share or self._is_too_slow(left_seconds):
+        elif self._is_too_late(left_seconds, granted_seconds):
             why = self._out_of_time
         else:
             return None
@@ -122,11 +126,16 @@ class LoadGate:
     def end(self, seconds: float) -> None:
         """Count it off, and learn from what it took how long calls take at the moment."""
         self.in_flight -= 1
-        self._pace_seconds += (seconds - self._pace_seconds) * _PACE_WEIGHT
+        faster = seconds < self._pace_seconds
+        self._pace_seconds += (seconds - self._pace_seconds) * (_FASTER_WEIGHT if faster else _SLOWER_WEIGHT)
         self._paced_at = self._clock.monotonic()
 
-    def _is_too_slow(self, left_seconds: float) -> bool:
-        """Tell whether calls take too long at the moment; what was learnt a while ago no longer counts."""
+    def _is_too_late(self, left_seconds: float, granted_seconds: float) -> bool:
+        """Tell whether too little is left, by what was granted or by what calls take at the moment."""
+        if left_seconds >= granted_seconds * self._bounds.fresh_share:
+            return False
+        if left_seconds < granted_seconds * self._bounds.time_share:
+            return True
         needed = self._pace_seconds * self._bounds.pace_share
         return left_seconds < needed and self._clock.monotonic() - self._paced_at < _PACE_SECONDS
 

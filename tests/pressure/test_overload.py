@@ -52,10 +52,13 @@ class Work:
     size: int
 
 
-WORK = {"extauthz": Work("risk.yaml", RULE, 800), "ratelimit": Work("quotas.yaml", QUOTA, 60)}
-NICENESS = (0, 5, 10, 15)
+WORK = {"extauthz": Work("risk.yaml", RULE, 400), "ratelimit": Work("quotas.yaml", QUOTA, 60)}
+NICENESS = (0, 5, 10, 19)
 """How far the neighbour is preferred: tried in turn until the flood is well beyond what the service can do."""
-FLOOD_SHARE = 0.3  # of all payments refused: that was a flood
+FLOOD_SHARE = 0.2  # of all payments refused: that was a flood
+JUDGED_SHARE = 0.2
+"""Of all payments allowed: up to five times what the service can do, most refusals must be its own. Far beyond that even
+the cheapest answer is more than it can give, and Envoy's deadline is what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,4 +143,5 @@ def judge(load: Load) -> None:
     assert not wrongly_allowed(arrived)
     assert all(item.status in (200, 503) for item in outcomes), status_counts(outcomes)
     assert max(item.seconds for item in outcomes) < ANSWER_SECONDS + MARGIN_SECONDS, "an answer after Envoy's deadline"
-    assert len(own) >= len(refused) / 2, f"mostly time-outs: {status_counts(outcomes)}"
+    is_judged = allowed_share(load) > JUDGED_SHARE
+    assert len(own) >= len(refused) / 2 or not is_judged, f"mostly time-outs: {status_counts(outcomes)}"
