@@ -79,7 +79,8 @@ class GrpcAdapter:
             await _send_all(send, *refusal)
             return
         try:
-            reply = await self._reply(scope["path"], headers, receive)
+            # Not `path`, which is percent-decoded: who may call what was decided by the path as it was sent.
+            reply = await self._reply(scope["raw_path"].decode("latin-1"), headers, receive)
         except CallerGoneError:
             return
         except RpcError as error:

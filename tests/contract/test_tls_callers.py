@@ -68,12 +68,17 @@ async def test_caller_of_one_method_may_not_call_another(rig: Rig, name: str, ow
     assert await caller.call(rig.server.address, CHECK_METHOD, b"")
     before = rig.echoed()
 
-    for path in (other, other + "?x=1"):
+    for path in (other, other + "?x=1", spelt_otherwise(other), spelt_otherwise(CHECK_METHOD), "/" + other):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await caller.call(rig.server.address, path, b"ping")
         assert caught.value.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED)
 
     assert rig.echoed() == before
+
+
+def spelt_otherwise(path: str) -> str:
+    """Return a path that a reader who decodes it takes for `path`."""
+    return f"{path[:-1]}%{ord(path[-1]):02x}"
 
 
 def strangers(ours: Authority) -> dict[str, KeyPair | None]:

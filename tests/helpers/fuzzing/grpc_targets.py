@@ -67,7 +67,7 @@ def _serve(chunks: list[Mapping[str, Any]]) -> tuple[list[bytes], list[dict[str,
         events.append(event)
 
     adapter = GrpcAdapter({"/echo": echo}, _OPTIONS, SystemClock(), LoadGate({}, CollectorRegistry(), SystemClock()))
-    scope = {"type": "http", "method": "POST", "path": "/echo", "headers": _HEADERS}
+    scope = {"type": "http", "method": "POST", "path": "/echo", "raw_path": b"/echo", "headers": _HEADERS}
     loop = _loop()
     loop.run_until_complete(adapter(scope, receive, send))
     return seen, events

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -50,7 +51,7 @@ class Exchange:
 
     async def run(self, headers: dict[str, str] | None = None, path: str = "/s/Echo", method: str = "POST") -> Exchange:
         pairs = [(name.encode(), value.encode()) for name, value in (HEADERS if headers is None else headers).items()]
-        scope = {"type": "http", "method": method, "path": path, "headers": pairs}
+        scope = {"type": "http", "method": method, "path": unquote(path), "raw_path": path.encode(), "headers": pairs}
         load = LoadGate({}, CollectorRegistry(), SystemClock())
         adapter = GrpcAdapter({"/s/Echo": echo, "/s/Refuse": refuse}, OPTIONS, SystemClock(), load)
         await adapter(scope, self.receive, self.send)
@@ -117,6 +118,11 @@ async def test_compressed_message_is_unimplemented_and_told_what_is_read():
     call = await Exchange([frame(b"x", flag=1)]).run({**HEADERS, "grpc-encoding": "gzip"})
     assert call.grpc_status == StatusCode.UNIMPLEMENTED
     assert call.headers[b"grpc-accept-encoding"] == b"identity"
+
+
+async def test_method_has_one_spelling():
+    call = await Exchange([frame(b"x")]).run(path="/s/Ech%6f")
+    assert call.grpc_status == StatusCode.UNIMPLEMENTED
 
 
 async def test_too_large_message_is_not_read_to_its_end():
