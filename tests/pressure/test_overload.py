@@ -57,8 +57,8 @@ NICENESS = (0, 5, 10, 19)
 """How far the neighbour is preferred: tried in turn until the flood is well beyond what the service can do."""
 FLOOD_SHARE = 0.2  # of all payments refused: that was a flood
 JUDGED_SHARE = 0.2
-"""Of all payments allowed: up to five times what the service can do, most refusals must be its own. Far beyond that even
-the cheapest answer is more than it can give, and Envoy's deadline is what is left."""
+"""Of all payments allowed: up to five times what the service can do, most refusals must be its own. Far beyond that
+even the cheapest answer is more than it can give, and Envoy's deadline is what is left."""
 
 
 @dataclass(frozen=True, slots=True)
