@@ -78,7 +78,8 @@ def floor_ratio(row: Row, rows: Sequence[Row]) -> float | None:
             each.case == FLOOR and each.transport == row.transport for each in rows
         )
         if floor.case == FLOOR and is_same and is_its_own and floor.is_valid and row.is_valid:
-            return row.median("cpu_us") / max(floor.median("cpu_us"), 0.001)
+            # CPU time is counted in ticks of 10 ms: a round too short to see one says nothing.
+            return row.median("cpu_us") / floor.median("cpu_us") if floor.median("cpu_us") else None
     return None
 
 
