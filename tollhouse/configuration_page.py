@@ -23,9 +23,10 @@ For operators: every setting of `tollhouse serve`, its environment variable, its
 What merchants may do is no setting; it is in the policy set (docs/policy-guide.md).
 
 An option wins over its variable. Secrets are never in options or variables: both name files. A `TOLLHOUSE_` variable
-that is no setting is warned of at start, with the name that was probably meant, and ignored. `--insecure-listen` has no
-variable: a consent stands in the command, where a reviewer sees it. The variables of the other service's settings are
-refused like its options, so each service gets an environment of its own.
+that is no setting is warned of at start, with the name that was probably meant, and ignored. One that is set and empty
+keeps the service from starting. `--insecure-listen` has no variable: a consent stands in the command, where a reviewer
+sees it. The variables of the other service's settings are refused like its options, so each service gets an environment
+of its own.
 """
 
 _SECRETS: Final = f"""

@@ -110,8 +110,9 @@ TRANSPORT = Setting(
 STORE = Setting(
     "--store",
     "Counters: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded: or memory:.",
-    "One store for all replicas, `rediss://` off this machine, without eviction. memory: and embedded: are for one "
-    "process alone: a restart forgets what was used. Never a password: it would stand in the process list.",
+    "ratelimit needs one: one store for all replicas, `rediss://` off this machine, without eviction. memory: and "
+    "embedded: are for one process alone: a restart forgets what was used. Never a password: it would stand in the "
+    "process list.",
     "",
     "URL",
     service="ratelimit",
@@ -268,7 +269,7 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
 
     A misspelt name would otherwise mean "not set", and nobody would know.
     """
-    known = {setting.variable for chapter in SETTINGS.values() for setting in chapter if setting.variable}
+    known = _variables()
     warnings: list[str] = []
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name in known or name in _NOT_OF_A_SERVICE or _SERVICE_LINK.search(name):
@@ -277,3 +278,19 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
         hint = f"; did you mean {close[0]}?" if close else ""
         warnings.append(f"the environment variable {name} means nothing here and was ignored{hint}")
     return warnings
+
+
+def empty_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with the variables of settings that are there and hold nothing.
+
+    Somebody meant to give each a value that came to nothing, and a default in its place would weaken what he set.
+    """
+    return [
+        f"the environment variable {name} is empty: give it a value, or unset it"
+        for name in sorted(_variables())
+        if name in environment and not environment[name].strip()
+    ]
+
+
+def _variables() -> set[str]:
+    return {setting.variable for chapter in SETTINGS.values() for setting in chapter if setting.variable}

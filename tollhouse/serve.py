@@ -215,6 +215,8 @@ def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
         if settings.store or settings.store_password_file or settings.store_username:
             raise UsageError("--store belongs to ratelimit; extauthz uses no store")
         return
+    if not settings.store:
+        raise UsageError("--store is needed, one for all replicas; memory: counts for one lone process, which forgets")
     login = settings.store_password_file or settings.store_username
     if settings.store in (EMBEDDED_STORE, ratelimit.server.MEMORY_STORE):
         if login:

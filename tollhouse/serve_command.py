@@ -43,10 +43,10 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
 
     Each option can also be set by the variable in brackets; docs/configuration.md has them all.
     """
-    _warn_of_variables()
+    _check_variables()
     settings = ServiceSettings(
         policies=str(policies.absolute()),
-        store=store or _default_store(service),
+        store=store,
         decision_log=decision_log,
         log_level=log_level,
         errors_uri=errors_uri,
@@ -63,16 +63,13 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
     raise typer.Exit(_serve(request))
 
 
-def _warn_of_variables() -> None:
+def _check_variables() -> None:
     for warning in of.unknown_variables(os.environ):
         typer.echo(f"tollhouse serve: {warning}", err=True)
-
-
-def _default_store(service: ServiceName) -> str:
-    if service is ServiceName.EXTAUTHZ:
-        return ""
-    typer.echo("ratelimit: no --store given, counters live in this process alone (memory:)", err=True)
-    return "memory:"
+    for problem in (problems := of.empty_variables(os.environ)):
+        typer.echo(f"tollhouse serve: {problem}", err=True)
+    if problems:
+        raise typer.Exit(2)
 
 
 def _serve(request: ServeRequest) -> int:

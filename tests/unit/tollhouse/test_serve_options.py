@@ -91,6 +91,14 @@ def test_consent_to_an_open_port_is_no_variable():
     assert "TOLLHOUSE_INSECURE_LISTEN means nothing" in result.stderr
 
 
+@pytest.mark.parametrize("value", ["", " "])
+@pytest.mark.parametrize("name", ["TOLLHOUSE_STORE", "TOLLHOUSE_TLS_CLIENT_CA", "TOLLHOUSE_ADMIN_TOKEN_FILE"])
+def test_variable_that_holds_nothing_is_refused(name: str, value: str):
+    result = CliRunner().invoke(app, (*RATELIMIT, "--store", "memory:", "--log-level", "loud"), env={name: value})
+    assert result.exit_code == 2
+    assert result.stderr == f"tollhouse serve: the environment variable {name} is empty: give it a value, or unset it\n"
+
+
 def test_variable_stands_for_its_option_and_the_option_wins():
     env = {"TOLLHOUSE_LOG_LEVEL": "loud", "TOLLHOUSE_POLICIES": str(SHIPPED), "TOLLHOUSE_LISTEN": "127.0.0.1:0"}
     assert "--log-level must be one of" in CliRunner().invoke(app, ["serve", "extauthz"], env=env).stderr
@@ -101,6 +109,8 @@ def test_variable_stands_for_its_option_and_the_option_wins():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (RATELIMIT, "--store is needed"),
+        ((*RATELIMIT, "--store", ""), "--store is needed"),
         ((*RATELIMIT, "--store", "redis://:hunter2@store/0"), "--store-password-file"),
         ((*RATELIMIT, "--store", "redis://user:hunter2@store/0"), "--store-password-file"),
         ((*RATELIMIT, "--store", "unix:///run/s?password=hunter2"), "--store-password-file"),
