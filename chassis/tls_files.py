@@ -94,7 +94,7 @@ def read_files(options: TlsOptions) -> Files:
 
 def _read(what: str, path: str) -> tuple[bytes, int]:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 raise TlsInvalid(f"{what} {path} is not a file")
@@ -104,6 +104,11 @@ def _read(what: str, path: str) -> tuple[bytes, int]:
     if len(content) > _MAX_FILE_BYTES:
         raise TlsInvalid(f"{what} {path} is longer than {_MAX_FILE_BYTES} bytes")
     return content, mode
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open; a named pipe must hold up neither the start nor, in the thread that waits for it, the end."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def check_tls(options: TlsOptions, files: Files, now: float) -> TlsMaterial:
@@ -232,14 +237,17 @@ class TlsWatch:
         return tuple(found)
 
     async def _watch(self) -> None:
+        reading: asyncio.Task[Files | TlsInvalid] | None = None
         while True:
             await asyncio.sleep(self._poll_seconds)
-            try:
-                async with asyncio.timeout(_READ_SECONDS):
-                    found = await asyncio.to_thread(self._look)
-            except TimeoutError:
-                found = TlsInvalid(f"reading them took longer than {_READ_SECONDS:.0f} s")
-            self.offer(found)
+            # One at a time: a disk that does not answer would else take thread after thread, until none is left.
+            reading = reading or asyncio.create_task(asyncio.to_thread(self._look))
+            await asyncio.wait((reading,), timeout=_READ_SECONDS)
+            if reading.done():
+                self.offer(reading.result())
+                reading = None
+            else:
+                self.offer(TlsInvalid(f"reading them took longer than {_READ_SECONDS:.0f} s"))
 
     def _look(self) -> Files | TlsInvalid:
         try:

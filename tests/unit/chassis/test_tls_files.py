@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +13,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from prometheus_client import CollectorRegistry, generate_latest
 
+import chassis.tls_files
 from chassis.envoy_secrets import write_secrets
 from chassis.tls import TlsOptions
-from chassis.tls_files import TlsInvalid, TlsWatch, load_tls, read_files
+from chassis.tls_files import Files, TlsInvalid, TlsWatch, load_tls, read_files
 from chassis.tls_metrics import register_tls
 from helpers.certificates import EXPIRED, GOOD, NOW, ServerFiles, authority, server_pair
 from helpers.clock import FakeClock
+from helpers.waiting import until
 from tollhouse.development_authority import Validity
 
 SIGNER = authority()
@@ -58,6 +62,12 @@ def missing(files: ServerFiles) -> None:
 def directory(files: ServerFiles) -> None:
     missing(files)
     (files.directory / "tls.pem").mkdir()
+
+
+def named_pipe(files: ServerFiles) -> None:
+    """Nobody writes into it: whoever waits for a writer waits for ever."""
+    (files.directory / "tls.key").unlink()
+    os.mkfifo(files.directory / "tls.key")
 
 
 def endless(files: ServerFiles) -> None:
@@ -109,6 +119,7 @@ def authority_has_expired(files: ServerFiles) -> None:
     [
         (missing, "cannot be read: No such file"),
         (directory, "cannot be read: Is a directory"),
+        (named_pipe, "is not a file"),
         (endless, "longer than 1048576 bytes"),
         (other_key, "does not belong to the first certificate"),
         (swapped, "holds no PEM certificate"),
@@ -264,3 +275,34 @@ def test_secrets_of_envoy_are_closed_and_replaced_as_a_whole(files: ServerFiles,
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         (secret,) = json.loads(path.read_text())["resources"]
         assert secret["name"] == path.stem
+
+
+class StuckDisk(TlsWatch):
+    """A watch whose reads wait until they are let go."""
+
+    def __init__(self, files: ServerFiles) -> None:
+        super().__init__(options(files), FakeClock(NOW.timestamp()), poll_seconds=0.001)
+        self.reads = 0
+        self.let_go = threading.Event()
+
+    def _look(self) -> Files | TlsInvalid:
+        self.reads += 1
+        self.let_go.wait(10.0)
+        return super()._look()
+
+
+async def test_a_disk_that_does_not_answer_takes_one_thread(files: ServerFiles, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(chassis.tls_files, "_READ_SECONDS", 0.01)
+    watch = StuckDisk(files)
+    offers: list[Files | TlsInvalid] = []
+    monkeypatch.setattr(watch, "offer", offers.append)
+    await watch.start()
+    try:
+        await until(lambda: len(offers) >= 5)
+        assert all("took longer" in str(found) for found in offers)
+        assert watch.reads == 1
+        watch.let_go.set()
+        await until(lambda: isinstance(offers[-1], Files))
+    finally:
+        watch.let_go.set()
+        await watch.stop()
