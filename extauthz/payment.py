@@ -22,6 +22,8 @@ from policy.schema.profiles import AttributeSource, Profile
 AMOUNT: Final = "payment.amount.minor_units"
 CURRENCY: Final = "payment.amount.currency"
 MERCHANT: Final = "merchant.id"
+CARD_BIN: Final = "card.bin"
+CARD_LAST4: Final = "card.last4"
 BODY_LIMITS: Final = JsonLimits(max_bytes=65_536, max_depth=16)
 MAX_TEXT_LENGTH: Final = 256  # code points of one text attribute
 
@@ -76,13 +78,16 @@ class _Card:
             raise ValueError("a profile reads card numbers, and there is no key to hash them with")
         return cls(_pointer(source.pointer), source.required, keyring)
 
-    def read(self, document: dict[str, Any]) -> tuple[str, ...] | Deny:
+    def read(self, document: dict[str, Any], attributes: Mapping[str, Any]) -> tuple[str, ...] | Deny:
         value = _find(document, self.pointer)
         if value is _MISSING and not self.is_required:
             return ()
         # The denials carry fixed text: what stands in this place is a card number, or somebody meant it to be.
         if not isinstance(value, str) or not is_card_number(value):
             return Deny(Reason.CARD_NUMBER_INVALID)
+        # Rules read these parts and the upstream reads the number: parts of another one would dodge the rules.
+        if not (value.startswith(attributes.get(CARD_BIN, "")) and value.endswith(attributes.get(CARD_LAST4, ""))):
+            return Deny(Reason.ATTRIBUTE_INVALID, detail="card.bin or card.last4 is not of the card number")
         return self.keyring.card_keys(value)
 
 
@@ -139,7 +144,7 @@ class BodyReader:
         attributes = self._extract(document)
         if isinstance(attributes, Deny) or self._card is None:
             return attributes if isinstance(attributes, Deny) else Payment(attributes)
-        card_keys = self._card.read(document)
+        card_keys = self._card.read(document, attributes)
         return card_keys if isinstance(card_keys, Deny) else Payment(attributes, card_keys)
 
     def _extract(self, document: dict[str, Any]) -> dict[str, Any] | Deny:
