@@ -134,7 +134,7 @@ def _certificates(what: str, path: str, pem: bytes) -> list[x509.Certificate]:
         certificates = x509.load_pem_x509_certificates(pem)
         for certificate in certificates:
             certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):  # InvalidVersion is no ValueError
         raise TlsInvalid(f"{what} {path} holds no PEM certificate that can be read") from None
     return certificates
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import ssl
 import stat
 import threading
 from collections.abc import Callable
@@ -110,6 +111,12 @@ def authority_is_empty(files: ServerFiles) -> None:
     files.put_bytes("ca.pem", b"")
 
 
+def authority_is_of_no_known_version(files: ServerFiles) -> None:
+    der = bytearray(ssl.PEM_cert_to_DER_cert(SIGNER.certificate.decode()))
+    der[der.index(bytes.fromhex("a003020102")) + 4] = 7  # RFC 5280 section 4.1.2.1: version 3 is written as 2
+    files.put_bytes("ca.pem", ssl.DER_cert_to_PEM_cert(bytes(der)).encode())
+
+
 def authority_has_expired(files: ServerFiles) -> None:
     files.put_bytes("ca.pem", server_pair(SIGNER, EXPIRED).certificate)
 
@@ -130,6 +137,7 @@ def authority_has_expired(files: ServerFiles) -> None:
         (is_expired, "expired at"),
         (is_not_valid_yet, "is not valid before"),
         (authority_is_empty, "client CA .* holds no PEM certificate"),
+        (authority_is_of_no_known_version, "client CA .* holds no PEM certificate"),
         (authority_has_expired, "no caller could connect"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
