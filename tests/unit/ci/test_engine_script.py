@@ -27,6 +27,7 @@ FAKES = {
     "id": 'cat "$FAKES/uid"',
     "docker-compose": "exit 0",
     "debootstrap": "exit 0",
+    "h2load": "exit 0",
 }
 
 
@@ -150,14 +151,17 @@ def test_nothing_is_installed_where_nothing_is_missing(machine):
     assert machine.calls("apt") == []
 
 
-@pytest.mark.parametrize("missing", ["docker-compose", "debootstrap"])
+@pytest.mark.parametrize(
+    ("missing", "package"),
+    [("docker-compose", "docker-compose"), ("debootstrap", "debootstrap"), ("h2load", "nghttp2-client")],
+)
 @pytest.mark.parametrize("elsewhere", [True, False])
-def test_only_what_is_missing_is_installed(machine, missing, elsewhere):
+def test_only_what_is_missing_is_installed(machine, missing, package, elsewhere):
     (machine.directory / missing).unlink()
     if elsewhere:
         machine.put("elsewhere")
     assert machine.run("run", "true").returncode == 0
-    assert machine.calls("apt") == ["-qq update", f"-qq install -y --no-install-recommends {missing}"]
+    assert machine.calls("apt") == ["-qq update", f"-qq install -y --no-install-recommends {package}"]
 
 
 def test_an_engine_is_installed_where_none_is(machine):
