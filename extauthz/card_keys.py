@@ -56,6 +56,10 @@ class CardKeyring:
         """The public ids, the current key's first."""
         return tuple(secret.key_id for secret in self.secrets)
 
+    def counts_on_from(self, before: CardKeyring) -> bool:
+        """Tell whether a key of `before` is still here, id and secret: without one every card's counts begin anew."""
+        return not set(self.secrets).isdisjoint(before.secrets)
+
     def card_keys(self, digits: str) -> tuple[str, ...]:
         """Return the card's key under every secret, the current one's first."""
         return tuple(secret.card_key(digits) for secret in self.secrets)

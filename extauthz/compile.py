@@ -46,7 +46,7 @@ def compile_tables(
         routes=RouteTable(_routes(policy, cel, keyring)),
         gate=TokenGate(compile_providers(policy.providers), keys, cache, clock),
         merchants=MerchantTable.compile(policy.merchants),
-        card_key_ids=() if keyring is None else keyring.key_ids,
+        keyring=keyring,
     )
 
 

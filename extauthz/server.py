@@ -17,7 +17,7 @@ from chassis.policy_service import PolicyService, ServiceParts
 from chassis.record import DecisionLog
 from chassis.service import Service
 from chassis.settings import read_host_options
-from extauthz.card_keys import CardKeyFile
+from extauthz.card_keys import CardKeyFile, CardKeyring
 from extauthz.changes import loosened
 from extauthz.compile import compile_tables
 from extauthz.reasons import Reason
@@ -36,6 +36,22 @@ NAME: Final = "extauthz"
 log = logging.getLogger(NAME)
 
 
+class KeyringLog:
+    """Writes down which card keys come into force, and when cards lose their counts by it."""
+
+    def __init__(self) -> None:
+        self._told: CardKeyring | None = None
+
+    def tell(self, keyring: CardKeyring | None) -> None:
+        """Log what an operator waits for on every replica before the next step of a rotation."""
+        before, self._told = self._told, keyring
+        if keyring is None:
+            return
+        log.info("card keys in force, current first: %s", ", ".join(keyring.key_ids))
+        if before is not None and not keyring.counts_on_from(before):
+            log.warning("card keys loosen: no key of before is in force any more, so each card counts from nothing")
+
+
 def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
     """Build the service; nothing is read or opened before `start`."""
     clock = clock or SystemClock()
@@ -49,11 +65,11 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     def compile_(policy: PolicySet) -> Tables:
         return compile_tables(policy, keys=keys, cache=cache, clock=clock, keyring=card_key_file.read())
 
+    keyrings = KeyringLog()
+
     def adopt(tables: Tables) -> None:
         keys.follow(tables.gate.providers)
-        if tables.card_key_ids:
-            # What an operator waits for on every replica before the next step of a rotation.
-            log.info("card keys in force, current first: %s", ", ".join(tables.card_key_ids))
+        keyrings.tell(tables.keyring)
 
     def warnings() -> tuple[str, ...]:
         return (*keys.warnings(), *card_key_file.warnings())

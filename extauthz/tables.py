@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from extauthz.card_keys import CardKeyring
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
@@ -43,11 +44,11 @@ class Tables:
         routes: Operations by host, method and path.
         gate: Checks access tokens.
         merchants: Merchants by id.
-        card_key_ids: Ids of the keys that card numbers are hashed with, the current one first.
+        keyring: The keys that card numbers are hashed with; None where the operator gave none.
     """
 
     revision: str
     routes: RouteTable[OperationPolicy]
     gate: TokenGate
     merchants: MerchantTable
-    card_key_ids: tuple[str, ...] = ()
+    keyring: CardKeyring | None = None

@@ -9,7 +9,8 @@ import hmac
 import pytest
 
 from chassis.secret_file import SecretInvalid
-from extauthz.card_keys import CardKeyFile, CardKeyring, is_card_number, read_card_keys_file
+from extauthz.card_keys import CardKeyFile, CardKeyring, CardSecret, is_card_number, read_card_keys_file
+from extauthz.server import KeyringLog
 from helpers.cards import NEW, OLD, TEST_CARD, key_line, write_card_keys_file
 from policy.handoff import read_card_keys, write_card_keys
 
@@ -26,6 +27,28 @@ def test_hand_off_reads_what_a_keyring_writes():
     assert [key.partition(".")[0] for key in both] == ["k2", "k1"]
     assert read_card_keys(write_card_keys(both)) == both
     assert read_card_keys(write_card_keys(())) == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_loosened"),
+    [
+        ((OLD,), (NEW, OLD), False),
+        ((NEW, OLD), (OLD, NEW), False),
+        ((NEW, OLD), (NEW,), False),
+        ((NEW, OLD), (OLD,), False),
+        ((OLD,), (NEW,), True),
+        ((OLD,), (CardSecret("k1", NEW.secret),), True),
+        ((OLD,), (CardSecret("k2", OLD.secret),), True),
+    ],
+    ids=["rotated", "order swapped", "dropped", "rolled back", "replaced", "an id used again", "a secret renamed"],
+)
+def test_keys_replaced_all_at_once_are_told_as_a_loosening(caplog, before, after, is_loosened):
+    caplog.set_level("INFO")
+    told = KeyringLog()
+    told.tell(CardKeyring(before))
+    told.tell(CardKeyring(after))
+    assert ("each card counts from nothing" in caplog.text) is is_loosened
+    assert f"current first: {after[0].key_id}" in caplog.messages[1]
 
 
 def test_no_text_of_a_keyring_shows_a_secret():
