@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import html
 import logging
-import os
 
 import orjson
 from aiohttp import web
@@ -18,6 +17,7 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from chassis.admin_access import HEADERS, AdminAccess, only_local_names
+from chassis.admin_listener import IDLE_SECONDS, AdminListener
 from chassis.health import HostState
 from chassis.listen import ListenAddress, remove_dead_socket
 from chassis.service import Service
@@ -48,6 +48,7 @@ class AdminServer:
         self._state = state
         self._address = address
         self._runner: web.AppRunner | None = None
+        self._listener: AdminListener | None = None
 
     async def start(self) -> str:
         """Serve; return the address as a URL or `unix:PATH`.
@@ -61,16 +62,25 @@ class AdminServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/policy", self._policy)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, logger=_http_log())
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+            keepalive_timeout=IDLE_SECONDS,
+            logger=_http_log(),
+        )
         await self._runner.setup()
         try:
-            return await self._bind(self._runner)
+            return self._bind(self._runner)
         except OSError:
             await self.stop()
             raise
 
     async def stop(self) -> None:
         """Close the listener and its connections."""
+        if self._listener is not None:
+            await self._listener.stop()
+            self._listener = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -82,16 +92,14 @@ class AdminServer:
         names = [only_local_names] if self._address.host and self._address.is_local else []
         return [*names, *([] if self._access.token is None else [self._access.token.middleware])]
 
-    async def _bind(self, runner: web.AppRunner) -> str:
-        address = self._address
+    def _bind(self, runner: web.AppRunner) -> str:
+        address, tls = self._address, self._access.tls
+        if runner.server is None:
+            raise RuntimeError("the runner is set up before it is bound")
+        self._listener = AdminListener(runner.server, address, tls)
         if address.unix_path is not None:
-            remove_dead_socket(address.unix_path)
-            await web.UnixSite(runner, address.unix_path).start()
-            os.chmod(address.unix_path, 0o600)
             return str(address)
-        tls = self._access.tls
-        await web.TCPSite(runner, address.host, address.port, reuse_port=False, ssl_context=tls).start()
-        return f"{'http' if tls is None else 'https'}://{address.with_port(runner.addresses[0][1])}/"
+        return f"{'http' if tls is None else 'https'}://{address.with_port(self._listener.port)}/"
 
     async def _index(self, request: web.Request) -> web.Response:
         name = html.escape(self._service.name)
