@@ -11,15 +11,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import grpc
+from cryptography import x509
 
 from chassis.health import CHECK_METHOD
 from chassis.tls import PeerSan, SanType, TlsOptions, peer_rules
 from chassis.tls_files import TlsMaterial, TlsWatch
 
-_CONTEXT_KEYS = {SanType.URI: "peer_uri", SanType.DNS: "peer_dns"}
-"""Where gRPC's authentication context keeps the names of each type (grpc_security_constants.h)."""
+_CERTIFICATE_KEY = "x509_pem_cert"
+"""Where gRPC's authentication context keeps the caller's certificate (grpc_security_constants.h).
+
+Its `peer_dns` and `peer_uri` are of no use here: gRPC for Python ends each name at its first NUL character, so
+`envoy.example\\0.other` would pass for `envoy.example`.
+"""
+
+_KEPT_CERTIFICATES = 256
 
 PeerCheck = Callable[[Mapping[str, Iterable[bytes]]], bool]
 """Tells from a call's authentication context whether its caller may make it."""
@@ -67,17 +75,30 @@ def peer_checks(tls: TlsOptions | None) -> Callable[[str], PeerCheck | None]:
     """Return what gives the check of a method's callers; None: everybody who can connect may call it."""
     if tls is None or not tls.is_mutual:
         return lambda method: None
-    rules = {rule.method: _check(rule.peers) for rule in peer_rules(tls, CHECK_METHOD)}
+    names_of = lru_cache(_KEPT_CERTIFICATES)(_names)
+    rules = {rule.method: _check(rule.peers, names_of) for rule in peer_rules(tls, CHECK_METHOD)}
     return lambda method: rules.get(method, rules.get(None, _nobody))
 
 
-def _check(peers: tuple[PeerSan, ...]) -> PeerCheck:
-    wanted = {(_CONTEXT_KEYS[peer.type], peer.value.encode()) for peer in peers}
+def _check(peers: tuple[PeerSan, ...], names_of: Callable[[bytes], frozenset[PeerSan]]) -> PeerCheck:
+    wanted = frozenset(peers)
 
     def is_allowed(context: Mapping[str, Iterable[bytes]]) -> bool:
-        return any(value in context.get(key, ()) for key, value in wanted)
+        return any(not wanted.isdisjoint(names_of(pem)) for pem in context.get(_CERTIFICATE_KEY, ()))
 
     return is_allowed
+
+
+def _names(pem: bytes) -> frozenset[PeerSan]:
+    """Return the names of a certificate that gRPC has verified; none when they cannot be read."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        hosts = names.get_values_for_type(x509.DNSName)
+    except Exception:  # noqa: BLE001 - the library has many; what cannot be read names nobody
+        return frozenset()
+    return frozenset({*(PeerSan(SanType.URI, uri) for uri in uris), *(PeerSan(SanType.DNS, host) for host in hosts)})
 
 
 def _nobody(context: Mapping[str, Iterable[bytes]]) -> bool:

@@ -90,6 +90,8 @@ def strangers(ours: Authority) -> dict[str, KeyPair | None]:
         "no name": client_pair(ours, "127.0.0.1"),
         "a longer name": client_pair(ours, URI + "/x"),
         "a name that ends alike": client_pair(ours, "x" + DNS),
+        "a DNS name that a NUL character ends": client_pair(ours, DNS + "\0.other.example"),
+        "a URI that a NUL character ends": client_pair(ours, URI + "\0/other"),
         "a wildcard over the name": client_pair(ours, "*.tollhouse.example"),
         "the URI's text as a DNS name": client_pair(ours, URI.removeprefix("spiffe://")),
         "the DNS name as a URI": client_pair(ours, "spiffe://" + DNS),
