@@ -70,10 +70,10 @@ no order of replicas lets more through.
    quotas the next midnight of every merchant, 25 hours at most.
 3. `tollhouse card-key drop card.keys` takes the old key out. Bring the file to all replicas.
 
-Dropped earlier, the old key takes its counts with it: a card then gets what is left under the new key alone. A key that
-may be known to others is rotated and dropped at once, and the day's card counts start anew. To go back after a drop is a
-rotation like any other. A file that keeps no key of before, or uses a key id again for another key, is a drop at once as
-well; the log then says `card keys loosen`.
+Dropped earlier, the old key takes its counts with it: a card then gets what is left under the new key alone. A key
+that may be known to others is rotated and dropped at once, and the day's card counts start anew. To go back after a
+drop is a rotation like any other. A file that keeps no key of before, or uses a key id again for another key, is a
+drop at once as well; the log then says `card keys loosen`.
 
 ### The admin token
 
