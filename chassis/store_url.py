@@ -35,6 +35,9 @@ _OPTIONS = frozenset(
 )
 """Query options that say where and as whom; those that change how calls are made are ours alone."""
 
+_CERTIFICATE_CHECKS = {"ssl_cert_reqs": ("required",), "ssl_check_hostname": ("true", "yes", "1")}
+"""Options with what they may say: whoever can stand in for the store can answer that nothing was used yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreLogin:
@@ -128,6 +131,8 @@ def _problem(url: str) -> str | None:
         return "must be redis://, rediss:// or unix://"
     if not set(options) <= _OPTIONS or any(len(values) > 1 for values in options.values()):
         return "has an option that is unknown or repeated"
+    if any(options.get(name, [values[0]])[0].lower() not in values for name, values in _CERTIFICATE_CHECKS.items()):
+        return "an option must not switch off the check of the store's certificate; ssl_ca_certs names its authority"
     return _unix_problem(parts.path, parts.netloc) if parts.scheme == "unix" else _host_problem(url)
 
 

@@ -15,7 +15,7 @@ from chassis.store_url import connection_factory
         "redis://store.test",
         "redis://store.test:6380/3",
         "redis://user:p%2Fss@store.test:6380/3",
-        "rediss://store.test?ssl_cert_reqs=required",
+        "rediss://store.test?ssl_cert_reqs=required&ssl_check_hostname=True",
         "unix:///run/store.sock",
         "unix://user:pass@/run/store.sock?db=2",
         "redis://[::1]:6379",
@@ -61,3 +61,11 @@ def test_url_that_is_not_understood_is_refused_without_repeating_it(url):
     with pytest.raises(ValueError, match=r"^store URL: ") as caught:
         connection_factory(url, 1.0)
     assert "hunter2" not in "".join(traceback.format_exception(caught.value)).replace("connection_factory(url", "")
+
+
+@pytest.mark.parametrize(
+    "option", ["ssl_cert_reqs=none", "ssl_cert_reqs=optional", "ssl_check_hostname=false", "ssl_check_hostname=0"]
+)
+def test_certificate_of_the_store_is_always_checked(option):
+    with pytest.raises(ValueError, match="must not switch off the check"):
+        connection_factory(f"rediss://store.test?{option}", 1.0)
