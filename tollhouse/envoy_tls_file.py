@@ -60,6 +60,7 @@ _FIRST_SERVICE: Final = """\
             sds_config: {path_config_source: {path: SECRETS/service_client.yaml}, resource_api_version: V3}
           combined_validation_context:
             default_validation_context:  # the right authority is not enough: this name, or another could give verdicts
+              # To a name with dots a certificate's wildcard would fit as well: write that one as safe_regex.
               match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: extauthz}}]
             validation_context_sds_secret_config: &services_ca
               name: services_ca
