@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 _LOCK_NAME: Final = "owner.lock"
+_DRAFT_NAME: Final = "owner.lock.new"
 
 
 class PrivateDirectory:
@@ -44,8 +45,10 @@ class PrivateDirectory:
         _sweep(Path(parent or tempfile.gettempdir()), prefix)
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         # Not inheritable: a child that outlives us must not keep the directory.
-        lock = os.open(path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        lock = os.open(path / _DRAFT_NAME, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Named once it is held: a process that sweeps at this moment would take an unheld one for left.
+        os.rename(path / _DRAFT_NAME, path / _LOCK_NAME)
         return cls(path, lock)
 
     def remove(self) -> None:

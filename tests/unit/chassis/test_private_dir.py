@@ -1,8 +1,11 @@
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from chassis.private_dir import PrivateDirectory
 
@@ -52,6 +55,21 @@ def test_directory_of_a_living_process_stays(tmp_path: Path):
     for one in (made, again):
         one.remove()
     end(process, signal.SIGKILL)
+
+
+def test_directory_that_is_just_being_made_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lock = fcntl.flock
+
+    def lock_after_another_start(handle: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        PrivateDirectory.make(PREFIX, str(tmp_path)).remove()
+        lock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_after_another_start)
+    made = PrivateDirectory.make(PREFIX, str(tmp_path))
+
+    assert list(tmp_path.iterdir()) == [made.path]
+    made.remove()
 
 
 def test_what_only_looks_like_one_stays(tmp_path: Path):
