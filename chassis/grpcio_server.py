@@ -17,7 +17,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +28,7 @@ from chassis.health import CHECK_METHOD
 from chassis.host import ServiceHost, StopSignals, serving_line, start_host
 from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress, remove_dead_socket
 from chassis.overload import LoadGate
+from chassis.patient_stream import say
 from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
 from chassis.service import Service, StartRefused
 
@@ -66,7 +66,7 @@ async def serve_grpcio(
         try:
             host = await start_host(lambda: (make_service(), options))
         except StartRefused as refused:
-            print(refused, file=sys.stderr)
+            say(str(refused))
             return 1
         try:
             return await _serve(host, options, signals, on_ready)
@@ -111,15 +111,15 @@ async def _serve(
     try:
         bound = _bind(server, options.listen, credentials_of(host.tls))
     except OSError as error:
-        print(f"{options.listen} cannot be bound: {error.strerror}", file=sys.stderr)
+        say(f"{options.listen} cannot be bound: {error.strerror}")
         return 1
     except RuntimeError:
-        print(f"{options.listen} cannot be bound; gRPC's own line above says why", file=sys.stderr)
+        say(f"{options.listen} cannot be bound; gRPC's own line above says why")
         return 1
     await server.start()
     if bound.unix_path is not None:
         os.chmod(bound.unix_path, UNIX_SOCKET_MODE)
-    print(serving_line(host.name, str(bound), "grpcio", host.admin_url), file=sys.stderr, flush=True)
+    say(serving_line(host.name, str(bound), "grpcio", host.admin_url))
     if on_ready is not None:
         on_ready(str(bound))
     await signals.first.wait()

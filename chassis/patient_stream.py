@@ -1,12 +1,15 @@
 """A text stream whose reader may stall without stalling us.
 
-Logging writes through it to stderr: whoever reads a service's stderr through a pipe and stops reading must
-not stop the service. While the reader keeps up, a written line is out before `write` returns, so that the
-last words of a process are not lost.
+Logging writes through it to stderr, and so does whoever supervises a service: whoever reads a service's
+stderr through a pipe and stops reading must neither stop the service nor keep it from ending. While the
+reader keeps up, a written line is out before `write` returns, so that the last words of a process are not lost.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +20,8 @@ CAPACITY: Final = 1000
 
 PATIENCE_SECONDS: Final = 0.1
 """How long one write waits for the reader. The next ones do not, until the reader has caught up."""
+
+_LAST_WORDS_SECONDS: Final = 1.0
 
 
 class PatientStream:
@@ -82,8 +87,27 @@ class PatientStream:
         return text + (self._tell_lost(lost) if lost else "")
 
     def _write_out(self, text: str) -> None:
-        try:
-            self._target.write(text)
-            self._target.flush()
-        except (OSError, ValueError):
-            pass  # closed or broken: logging has nowhere else to say so
+        # Closed or broken: logging has nowhere else to say so.
+        with contextlib.suppress(OSError, ValueError):
+            _write_all(self._target, text)
+
+
+def say(line: str) -> None:
+    """Write one line to stderr for a person; goes on after about a second when nobody reads."""
+    stream = PatientStream(sys.stderr, lambda lost: "")
+    stream.write(line + "\n")
+    stream.settle(_LAST_WORDS_SECONDS)
+
+
+def _write_all(target: TextIO, text: str) -> None:
+    try:
+        descriptor = target.fileno()
+    except (OSError, AttributeError):
+        target.write(text)  # no file behind it: the stand-in of a test, or a caller's own
+        target.flush()
+        return
+    # Past the stream's buffer: a thread that is stuck in it holds its lock, and the interpreter waits for that lock
+    # when it ends, so that a stalled reader would keep the process.
+    rest = memoryview(text.encode("utf-8", "backslashreplace"))
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

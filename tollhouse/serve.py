@@ -21,6 +21,7 @@ from chassis.envoy_host import NO_LIBPYTHON, has_libpython, serve_envoy
 from chassis.grpcio_server import serve_grpcio
 from chassis.listen import HostOptions, ListenAddress
 from chassis.logs import LEVELS, setup_logging
+from chassis.patient_stream import say
 from chassis.record import STDOUT
 from chassis.secret_file import SecretInvalid, read_one_line
 from chassis.service import Service
@@ -264,7 +265,7 @@ async def _run(request: ServeRequest, transport: Transport, options: HostOptions
             store_end.cancel()
             return serving.result()
         # Started anew it would be empty, and every quota with it: that is for a person to decide.
-        print("the embedded store ended by itself; nothing can be counted any more", file=sys.stderr, flush=True)
+        say("the embedded store ended by itself; nothing can be counted any more")
         stop.set()
         await serving
         return 1
