@@ -34,6 +34,13 @@ POLL_SECONDS: Final = 0.5
 _READ_SECONDS: Final = 5.0
 _MAX_FILE_BYTES: Final = 1024 * 1024
 _MIN_RSA_BITS: Final = 2048
+_UNREADABLE: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
@@ -133,10 +140,19 @@ def _certificates(what: str, path: str, pem: bytes) -> list[x509.Certificate]:
     try:
         certificates = x509.load_pem_x509_certificates(pem)
         for certificate in certificates:
-            certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):  # InvalidVersion is no ValueError
+            _read_whole(certificate)
+    except _UNREADABLE:
         raise TlsInvalid(f"{what} {path} holds no PEM certificate that can be read") from None
     return certificates
+
+
+def _read_whole(certificate: x509.Certificate) -> None:
+    """Read every part: this library reads most of them when they are asked for, those of the transports at once.
+
+    What those refuse would be said to be in use, while the certificates before it still were.
+    """
+    _ = certificate.public_key(), certificate.subject, certificate.issuer, certificate.extensions
+    _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def _check_dates(certificate: x509.Certificate, what: str, now: float) -> None:

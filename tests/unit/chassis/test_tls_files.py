@@ -112,9 +112,22 @@ def authority_is_empty(files: ServerFiles) -> None:
 
 
 def authority_is_of_no_known_version(files: ServerFiles) -> None:
-    der = bytearray(ssl.PEM_cert_to_DER_cert(SIGNER.certificate.decode()))
-    der[der.index(bytes.fromhex("a003020102")) + 4] = 7  # RFC 5280 section 4.1.2.1: version 3 is written as 2
-    files.put_bytes("ca.pem", ssl.DER_cert_to_PEM_cert(bytes(der)).encode())
+    files.put_bytes("ca.pem", altered(SIGNER.certificate, "a003020102", "a003020107"))
+
+
+def name_of_authority_is_no_text(files: ServerFiles) -> None:
+    files.put_bytes("ca.pem", altered(SIGNER.certificate, b"one".hex(), "ff6e65"))
+
+
+def extension_is_cut(files: ServerFiles) -> None:
+    files.put_bytes("tls.pem", altered(PAIR.certificate, "0603551d11", "0603551d0f"))
+
+
+def altered(certificate: bytes, old: str, new: str) -> bytes:
+    """Return a PEM certificate with some of its bytes, as hex digits, exchanged where they come first."""
+    der = ssl.PEM_cert_to_DER_cert(certificate.decode())
+    assert bytes.fromhex(old) in der
+    return ssl.DER_cert_to_PEM_cert(der.replace(bytes.fromhex(old), bytes.fromhex(new), 1)).encode()
 
 
 def authority_has_expired(files: ServerFiles) -> None:
@@ -137,6 +150,8 @@ def authority_has_expired(files: ServerFiles) -> None:
         (is_expired, "expired at"),
         (is_not_valid_yet, "is not valid before"),
         (authority_is_empty, "client CA .* holds no PEM certificate"),
+        (name_of_authority_is_no_text, "client CA .* holds no PEM certificate"),
+        (extension_is_cut, "TLS certificate .* holds no PEM certificate"),
         (authority_is_of_no_known_version, "client CA .* holds no PEM certificate"),
         (authority_has_expired, "no caller could connect"),
     ],
