@@ -12,7 +12,7 @@ import datetime as dt
 import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from chassis.clock import Clock
 from chassis.tls import TlsOptions
@@ -128,12 +128,18 @@ def check_tls(options: TlsOptions, files: Files, now: float) -> TlsMaterial:
             f"TLS private key {options.private_key_file} does not belong to the first certificate in "
             f"{options.certificate_file}"
         )
+    client_ca = None
     if files.client_ca is not None:
-        _check_client_ca(options.client_ca_file or "", files.client_ca, now)
+        client_ca = _pem(_client_authorities(options.client_ca_file or "", files.client_ca, now))
     # No refusal: Docker and Kubernetes hand secrets out as 0444 and 0644 into containers with one user.
     warnings = (f"TLS private key {options.private_key_file} can be read by every user",) if files.is_key_open else ()
     not_after = min(certificate.not_valid_after_utc for certificate in chain).timestamp()
-    return TlsMaterial(files.certificate, files.private_key, files.client_ca, not_after, warnings)
+    return TlsMaterial(_pem(chain), files.private_key, client_ca, not_after, warnings)
+
+
+def _pem(certificates: Sequence[x509.Certificate]) -> bytes:
+    """Write down what was checked and no more: other readers take kinds of PEM blocks that this one passes over."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
 def _certificates(what: str, path: str, pem: bytes) -> list[x509.Certificate]:
@@ -178,11 +184,12 @@ def _private_key(path: str, pem: bytes) -> PrivateKeyTypes:
     return key
 
 
-def _check_client_ca(path: str, pem: bytes, now: float) -> None:
+def _client_authorities(path: str, pem: bytes, now: float) -> list[x509.Certificate]:
     certificates = _certificates("client CA", path, pem)
     moment = dt.datetime.fromtimestamp(now, dt.UTC)
     if all(moment >= certificate.not_valid_after_utc for certificate in certificates):
         raise TlsInvalid(f"client CA {path} has expired: no caller could connect")
+    return certificates
 
 
 class TlsWatch:

@@ -180,6 +180,13 @@ def test_key_is_in_no_representation(files: ServerFiles):
     assert "PRIVATE" not in repr(material) + repr(read_files(options(files)))
 
 
+def test_what_is_handed_on_is_what_was_checked(files: ServerFiles):
+    other = authority("other").certificate.replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE")
+    files.put_bytes("ca.pem", b"# ours\n" + SIGNER.certificate + other + PAIR.private_key)
+    material = load_tls(options(files), NOW.timestamp())
+    assert (material.client_ca, material.certificate) == (SIGNER.certificate, PAIR.certificate)
+
+
 def test_bundle_with_one_living_authority_is_taken(files: ServerFiles):
     files.put_bytes("ca.pem", server_pair(SIGNER, EXPIRED).certificate + SIGNER.certificate)
     assert load_tls(options(files), NOW.timestamp()).client_ca is not None
