@@ -58,7 +58,7 @@ class Rig:
         async def send(event: dict[str, Any]) -> None:
             events.append(event)
 
-        scope = {"type": "http", "method": "POST", "path": path, "headers": [*headers.items()]}
+        scope = {"type": "http", "method": "POST", "raw_path": path.encode(), "headers": [*headers.items()]}
         await self._adapter(scope, receive, send)
         status = dict(pair for event in events for pair in event.get("headers", ()))[b"grpc-status"]
         return status, b"".join(event.get("body", b"") for event in events)[5:]
