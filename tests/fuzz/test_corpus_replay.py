@@ -87,3 +87,12 @@ def test_command_counts_what_it_did(capsys: pytest.CaptureFixture[str]):
     printed = capsys.readouterr().out
     assert "grpc_timeout" in printed
     assert "0 finds, seed 3" in printed
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1"])
+def test_time_that_never_ends_or_never_begins_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(["grpc_timeout", "--seconds", seconds])
+
+    assert ended.value.code == 2
+    assert "--seconds must be above 0" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from helpers.fuzzing.engine import Campaign, Target, fuzz, save, within
 from helpers.fuzzing.targets import TARGETS
 
 DEFAULT_SECONDS = 60.0
+MAX_SECONDS = 86_400.0
 PROGRESS_SECONDS = 10.0
 
 
@@ -40,6 +41,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     unknown = [name for name in options.targets if name not in TARGETS]
     if unknown:
         parser.error(f"no such target: {', '.join(unknown)}")
+    if not 0 < options.seconds <= MAX_SECONDS:
+        parser.error(f"--seconds must be above 0 and at most {MAX_SECONDS:.0f}")
     return options
 
 
