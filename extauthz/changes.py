@@ -12,7 +12,8 @@ _IDS_IN_A_LINE: Final = 100
 
 def loosened(old: PolicySet, new: PolicySet) -> list[str]:
     """Compare two revisions and return what lets more through than before."""
-    return [*_rules(old, new), *_operations(old, new), *_merchants(old, new), *_providers(old, new), *_cards(old, new)]
+    parts = (_rules, _operations, _bindings, _merchants, _providers, _attributes, _cards)
+    return [sentence for part in parts for sentence in part(old, new)]
 
 
 def _rules(old: PolicySet, new: PolicySet) -> Iterator[str]:
@@ -44,6 +45,22 @@ def _operations(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"operation {operation.operation} now forwards the access token"
 
 
+def _bindings(old: PolicySet, new: PolicySet) -> Iterator[str]:
+    """Say what an operation takes from elsewhere: whose request it is, and what for, may be another one now."""
+    before = {operation.operation: operation for operation in old.routes.operations}
+    for operation in new.routes.operations:
+        known = before.get(operation.operation)
+        if known is None:
+            continue
+        if operation.merchant.claim != known.merchant.claim:
+            yield f"operation {operation.operation} takes the merchant from another claim, {operation.merchant.claim}"
+        if known.profile is not None and operation.profile != known.profile:
+            yield f"operation {operation.operation} no longer reads its body by profile {known.profile}"
+        hosts = set(operation.hosts or new.routes.hosts) - set(known.hosts or old.routes.hosts)
+        if hosts or (operation.method, operation.path) != (known.method, known.path):
+            yield f"operation {operation.operation} is now reached in another way"
+
+
 def _merchants(old: PolicySet, new: PolicySet) -> Iterator[str]:
     before = {merchant.id: merchant for merchant in old.merchants.merchants}
     added: list[str] = []
@@ -53,6 +70,8 @@ def _merchants(old: PolicySet, new: PolicySet) -> Iterator[str]:
             added.append(merchant.id)
         elif known.status == "suspended" and merchant.status == "active":
             yield f"merchant {merchant.id} is no longer suspended"
+        elif known.tier != merchant.tier:
+            yield f"merchant {merchant.id} went from tier {known.tier} to {merchant.tier}"
     for start in range(0, len(added), _IDS_IN_A_LINE):
         # Together: ten thousand lines at once would hold up the calls that come meanwhile.
         yield f"merchants were added: {', '.join(added[start : start + _IDS_IN_A_LINE])}"
@@ -73,6 +92,20 @@ def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"provider {provider.id} accepts token type {typ}"
         if provider.leeway_seconds > known.leeway_seconds:
             yield f"provider {provider.id} accepts tokens {provider.leeway_seconds} s past their end"
+
+
+def _attributes(old: PolicySet, new: PolicySet) -> Iterator[str]:
+    for name, before in old.profiles.items():
+        if name not in new.profiles:
+            continue
+        for attribute, source in before.attributes.items():
+            now = new.profiles[name].attributes.get(attribute)
+            if now is None:
+                yield f"profile {name} no longer reads {attribute}"
+            elif now.pointer != source.pointer:
+                yield f"profile {name} reads {attribute} from another place"
+            elif source.required and not now.required:
+                yield f"profile {name} no longer requires {attribute}"
 
 
 def _cards(old: PolicySet, new: PolicySet) -> Iterator[str]:
