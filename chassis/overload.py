@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 
 _LOG_EVERY_SECONDS: Final = 10.0
 _MAX_PEERS: Final = 1024
+_UNIX_PEER: Final = "unix:"
+_UNIX_SECONDS: Final = 10.0
+"""How long what the callers of a Unix socket grant is believed: gRPC takes all of them for one peer."""
+
 _SLOWER_WEIGHT: Final = 1 / 32
 _FASTER_WEIGHT: Final = 1 / 8
 _PACE_SECONDS: Final = 0.25
@@ -72,6 +76,7 @@ class LoadGate:
         self._pace_seconds = 0.0
         self._paced_at = 0.0
         self._granted: dict[str, float] = {}
+        self._unix_forgotten_at = 0.0
         self._logged_at = -_LOG_EVERY_SECONDS
         self._unlogged = 0
         shed = Counter(
@@ -112,12 +117,23 @@ class LoadGate:
         """
         if left_seconds is None:
             return self.shed(path, 1.0, 1.0)
+        if path not in self._sheds:
+            return None  # nor is anything learnt: a health check may grant much more than a call
+        if peer.startswith(_UNIX_PEER):
+            self._forget_unix(peer)
         granted = self._granted.get(peer, 0.0)
         if left_seconds > granted:
             if len(self._granted) >= _MAX_PEERS:
                 self._granted.clear()
             granted = self._granted[peer] = left_seconds
         return self.shed(path, left_seconds, granted)
+
+    def _forget_unix(self, peer: str) -> None:
+        """Keep one patient caller from having all calls of the others shed for ever."""
+        now = self._clock.monotonic()
+        if now - self._unix_forgotten_at >= _UNIX_SECONDS:
+            self._granted.pop(peer, None)
+            self._unix_forgotten_at = now
 
     def begin(self) -> None:
         """Count a call that is worked on; `end` follows, however it ends."""

@@ -127,6 +127,23 @@ def test_rest_alone_counts_against_the_longest_rest_of_the_same_peer():
     assert rig.load.shed_by_rest(PATH, 0.009, "b") == b"shed"
 
 
+def test_health_check_that_grants_much_sheds_no_call():
+    rig = Rig()
+
+    assert rig.load.shed_by_rest("/s/Health", 30.0, "a") is None
+    assert rig.load.shed_by_rest(PATH, 1.0, "a") is None
+
+
+def test_patient_caller_of_a_unix_socket_is_forgotten():
+    rig = Rig()
+
+    assert rig.load.shed_by_rest(PATH, 30.0, "unix:") is None
+    assert rig.load.shed_by_rest(PATH, 1.0, "unix:") == b"shed"
+    rig.clock.advance(10.0)
+    assert rig.load.shed_by_rest(PATH, 1.0, "unix:") is None
+    assert rig.load.shed_by_rest(PATH, 0.49, "unix:") == b"shed"
+
+
 def test_what_is_remembered_of_peers_is_bounded():
     rig = Rig()
     for number in range(5000):
