@@ -90,7 +90,8 @@ async def test_call_beyond_the_room_is_shed_and_the_next_one_served_once_there_i
     rig = Rig(LoadBounds(max_in_flight=3))
     rig.blocked = asyncio.Event()
     waiting = [asyncio.create_task(rig.call()) for _ in range(3)]
-    await rig.filled.wait()
+    async with asyncio.timeout(10):
+        await rig.filled.wait()
 
     assert await rig.call() == (b"0", b"shed")
     assert rig.shed("room") == 1
