@@ -146,7 +146,8 @@ class Reason(ReasonEnum):
         "attribute_invalid",
         400,
         "A field of the request body has the wrong type or size.",
-        "A field that the body profile reads is not of the declared type, or a required one is missing.",
+        "A field that the body profile reads is not of the declared type, a required one is missing, or BIN and last "
+        "digits are not those of the card number.",
         "Compare the body with the API description.",
         "after_change",
     )
