@@ -37,6 +37,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v
 )
 from envoy_data_plane.google.protobuf import Any, StringValue
 
+from chassis.descriptors import connections_within_limit
 from chassis.envoy_admin import LISTENER_NAME, STAT_PREFIX
 from chassis.envoy_arrival import arrival_stamp
 from chassis.envoy_overload import overload_manager
@@ -60,6 +61,8 @@ class Bounds:
         keepalive_seconds: How often an HTTP/2 connection is probed.
         keepalive_timeout_seconds: How long a probe may stay unanswered.
         goaway_seconds: From the announcement of a connection's end to that end.
+        handshake_seconds: How long a connection may take to prove who calls; without, callers that never do so would
+            keep all others out.
         max_connection_seconds: Age at which a TLS connection is told to end, without a failed call.
     """
 
@@ -74,6 +77,7 @@ class Bounds:
     keepalive_seconds: float = 30.0
     keepalive_timeout_seconds: float = 10.0
     goaway_seconds: float = 0.5
+    handshake_seconds: float = 5.0
     max_connection_seconds: float = 900.0
 
 
@@ -88,13 +92,14 @@ def build_bootstrap(app: str, options: HostOptions, admin_socket: Path, bounds: 
         bounds: What one peer may take up.
     """
     bounds = bounds or Bounds()
+    max_connections = connections_within_limit(bounds.max_connections)
     admin = Admin(address=Address(pipe=Pipe(path=str(admin_socket), mode=0o600)))
     return Bootstrap(
         # Secret discovery, from files too, wants to know who asks; nobody reads it.
         node=Node(id=STAT_PREFIX, cluster=STAT_PREFIX),
         admin=admin,
         static_resources=BootstrapStaticResources(listeners=[_listener(app, options, bounds, admin_socket.parent)]),
-        overload_manager=overload_manager(bounds.max_connections, bounds.max_heap_bytes),
+        overload_manager=overload_manager(max_connections, bounds.max_heap_bytes),
     )
 
 
@@ -110,6 +115,7 @@ def _listener(app: str, options: HostOptions, bounds: Bounds, runtime_dir: Path)
             FilterChain(
                 filters=[manager],
                 transport_socket=None if options.tls is None else transport_socket(options.tls, runtime_dir),
+                transport_socket_connect_timeout=_seconds(bounds.handshake_seconds),
             )
         ],
         per_connection_buffer_limit_bytes=bounds.connection_buffer_bytes,

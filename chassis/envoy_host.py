@@ -25,6 +25,7 @@ import find_libpython
 
 from chassis.clock import SystemClock
 from chassis.control import ControlSocket, Drain, Refused, Started
+from chassis.descriptors import raise_descriptor_limit
 from chassis.envoy_admin import EnvoyAdmin, EnvoyAwayError
 from chassis.envoy_secrets import write_secrets
 from chassis.host import StopSignals, serving_line
@@ -112,6 +113,7 @@ async def _started(
     app: str, options: HostOptions, environment: Mapping[str, str], signals: StopSignals
 ) -> AsyncIterator[_Embedded]:
     """Run Envoy; whatever happens meanwhile, it has ended and left nothing behind afterwards."""
+    raise_descriptor_limit()
     tls = _load_tls(options)
     _clear_way(options)
     private = PrivateDirectory.make("tollhouse-host-")

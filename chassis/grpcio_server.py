@@ -23,6 +23,7 @@ from typing import Any
 import grpc
 
 from chassis.clock import Clock, SystemClock
+from chassis.descriptors import raise_descriptor_limit
 from chassis.grpcio_tls import PeerCheck, credentials_of, peer_checks
 from chassis.health import CHECK_METHOD
 from chassis.host import ServiceHost, StopSignals, serving_line, start_host
@@ -39,6 +40,8 @@ _POLL_SECONDS = 0.05
 _QUIET_POLLS = 6
 """Polls in a row without a call after which callers have left."""
 _MAX_CONCURRENT_STREAMS = 1024
+_HANDSHAKE_MS = 5000
+"""How long a connection may take to prove who calls; callers that never do so must not keep all others out."""
 _IDENTITY_ONLY = 1
 """Bit 0 of the compression mask: a compressed message is UNIMPLEMENTED, as on the other transport."""
 
@@ -61,6 +64,7 @@ async def serve_grpcio(
     Returns:
         The exit code: 0 after a drain, 1 when the start was refused.
     """
+    raise_descriptor_limit()
     signals = StopSignals(stop)
     with signals.installed():
         try:
@@ -159,6 +163,7 @@ def _server(methods: Methods, options: HostOptions, clock: Clock, load: LoadGate
     return grpc.aio.server(
         handlers=[_Router(methods, options, clock, load)],
         options=[
+            ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
             ("grpc.max_concurrent_streams", _MAX_CONCURRENT_STREAMS),
             ("grpc.max_receive_message_length", options.max_message_bytes),
             ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),

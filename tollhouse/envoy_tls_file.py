@@ -42,6 +42,7 @@ _LISTENER: Final = """\
             tls_certificate_sds_secret_configs:
             - name: gate
               sds_config: {path_config_source: {path: SECRETS/gate.yaml}, resource_api_version: V3}
+      transport_socket_connect_timeout: 10s  # or connections that never finish TLS would keep everybody else out
       filters:
 """
 

@@ -49,6 +49,12 @@ def test_tls_file_is_made_of_the_reference() -> None:
     assert TLS.read_text("utf-8") == tls_reference(read_reference()), "run scripts/docs"
 
 
+def test_handshake_of_a_merchant_has_an_end() -> None:
+    chain = yaml.safe_load(TLS.read_text("utf-8"))
+    (listener,) = chain["static_resources"]["listeners"]
+    assert all("transport_socket_connect_timeout" in found for found in listener["filter_chains"])
+
+
 @pytest.mark.parametrize("line", ["admin:\n", "    - filters:\n", "&service_protocol\n", "*service_protocol\n"])
 def test_reference_without_a_line_that_tls_needs_is_refused(line: str) -> None:
     with pytest.raises(ReferenceChanged):
