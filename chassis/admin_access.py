@@ -56,7 +56,11 @@ class AdminToken:
         return scheme.lower() == "bearer" and hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), token)
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what an operator should know about the file."""
+        """Return what an operator should know about the file; it may have changed since the start."""
+        try:
+            self.read()
+        except SecretInvalid as error:
+            return tuple(f"nobody is let in to the other admin pages: {problem}" for problem in error.problems)
         exposure = exposure_of(self.path)
         return () if exposure is None else (exposure,)
 

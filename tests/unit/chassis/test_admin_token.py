@@ -112,6 +112,12 @@ def test_file_without_a_long_token_keeps_the_service_from_starting(token_file: P
         AdminToken(str(token_file)).read()
 
 
+def test_file_that_lets_nobody_in_is_warned_of(token_file: Path):
+    replace(token_file, "short")
+    (warning,) = AdminToken(str(token_file)).warnings()
+    assert warning.startswith(f"nobody is let in to the other admin pages: {token_file}: must hold one token")
+
+
 def test_file_that_everybody_may_read_is_warned_of(token_file: Path):
     assert AdminToken(str(token_file)).warnings() == ()
     token_file.chmod(0o604)
