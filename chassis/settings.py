@@ -58,6 +58,15 @@ def read_host_options(environment: Mapping[str, str] | None = None) -> HostOptio
     return HostOptions.from_json(text)
 
 
+def quiet_grpc() -> None:
+    """Have gRPC's C core report errors alone; it looks once, when `grpc` is imported.
+
+    Else it writes a line to stderr for each handshake that fails: anybody could fill the log, and a reader of stderr
+    that has stalled would stall the threads that accept calls. An operator's own `GRPC_VERBOSITY` wins.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
 def inherited_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables that a hosted process gets as they are, so that both transports trust the same."""
     found = os.environ if environment is None else environment

@@ -18,13 +18,13 @@ import extauthz.server
 import ratelimit.server
 from chassis.clock import SystemClock
 from chassis.envoy_host import NO_LIBPYTHON, has_libpython, serve_envoy
-from chassis.grpcio_server import serve_grpcio
 from chassis.listen import HostOptions, ListenAddress
 from chassis.logs import LEVELS, setup_logging
 from chassis.patient_stream import say
 from chassis.record import STDOUT
 from chassis.secret_file import SecretInvalid, read_one_line
 from chassis.service import Service
+from chassis.settings import quiet_grpc
 from chassis.store_url import has_password
 from chassis.tls import TlsOptions
 from extauthz.card_keys import read_card_keys_file
@@ -282,6 +282,9 @@ async def _serve(
 ) -> int:
     if transport is Transport.ENVOY:
         return await serve_envoy(f"{service}.server:app", options, settings.to_environment(), stop=stop)
+    quiet_grpc()
+    from chassis.grpcio_server import serve_grpcio  # it imports grpc, which must have been quieted by then
+
     return await serve_grpcio(_builder(service, settings), options, stop=stop)
 
 
