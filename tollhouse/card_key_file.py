@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Final
@@ -73,13 +74,21 @@ def _read(path: Path) -> tuple[CardSecret, ...]:
 
 
 def _draw(today: dt.date, earlier: tuple[CardSecret, ...]) -> CardSecret:
+    return CardSecret(_key_id(today, {secret.key_id for secret in earlier}), secrets.token_bytes(MIN_KEY_BYTES))
+
+
+def _key_id(today: dt.date, earlier: set[str]) -> str:
+    """Return an id that no key of the day had before: operators tell by it which key a replica has."""
     stem = f"k{today:%Y%m%d}"
-    taken = {secret.key_id for secret in earlier}
-    names = (stem, f"{stem}-2")
-    return CardSecret(next(name for name in names if name not in taken), secrets.token_bytes(MIN_KEY_BYTES))
+    ours = [re.fullmatch(rf"{stem}(?:-([1-9][0-9]*))?", key_id) for key_id in earlier]
+    numbers = [int(found[1] or 1) for found in ours if found]
+    return f"{stem}-{max(numbers) + 1}" if numbers else stem
 
 
 def _replace(path: Path, keys: tuple[CardSecret, ...]) -> None:
+    path = Path(
+        os.path.realpath(path)
+    )  # the file that a link leads to, or whoever reads it by its own name keeps the old keys
     lines = "".join(f"{key.key_id} {base64.b64encode(key.secret).decode('ascii')}\n" for key in keys)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:

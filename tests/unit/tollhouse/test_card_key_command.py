@@ -43,6 +43,35 @@ def test_rotation_keeps_the_old_key_until_it_is_dropped(tmp_path: Path):
     assert [name.name for name in tmp_path.iterdir()] == ["card.keys"]
 
 
+def test_no_id_of_a_day_comes_back_with_another_key(tmp_path: Path):
+    path = tmp_path / "card.keys"
+    run("new", path)
+    ids = [read_card_keys_file(str(path)).secrets[0].key_id]
+    for _ in range(4):
+        run("rotate", path)
+        run("drop", path)
+        ids.append(read_card_keys_file(str(path)).secrets[0].key_id)
+    assert len(set(ids)) == len(ids)
+
+
+def test_rotation_through_a_link_changes_the_file_that_it_leads_to(tmp_path: Path):
+    path = write_card_keys_file(tmp_path / "card.keys")
+    link = tmp_path / "link"
+    link.symlink_to("card.keys")
+    assert run("rotate", link)[0] == 0
+    assert link.is_symlink()
+    assert len(read_card_keys_file(str(path)).secrets) == 2
+
+
+@pytest.mark.parametrize("action", ["new", "rotate", "drop"])
+def test_link_that_leads_to_itself_is_refused(tmp_path: Path, action: str):
+    link = tmp_path / "card.keys"
+    link.symlink_to("card.keys")
+    code, output = run(action, link)
+    assert code == 1, output
+    assert link.is_symlink()
+
+
 @pytest.mark.parametrize("action", ["rotate", "drop"])
 def test_file_that_cannot_be_used_stays_as_it_is(tmp_path: Path, action: str):
     path = tmp_path / "card.keys"
