@@ -11,6 +11,7 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -50,6 +51,8 @@ async def start(directory: Path, *words: str) -> Process:
         *words,
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(directory)},
+        # Whoever runs the tests in the background has it ignored, and so would the benchmark.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
