@@ -159,5 +159,9 @@ class LoadGate:
         self._unlogged += 1
         now = self._clock.monotonic()
         if now - self._logged_at >= _LOG_EVERY_SECONDS:
-            log.warning("overloaded: %d calls answered without a decision", self._unlogged)
+            log.warning(
+                "overloaded: calls are answered without a decision, %d since the last such line; "
+                "the metric tollhouse_shed_total counts on",
+                self._unlogged,
+            )
             self._logged_at, self._unlogged = now, 0
