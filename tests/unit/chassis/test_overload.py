@@ -176,4 +176,5 @@ def test_flood_is_told_in_few_log_lines(caplog: pytest.LogCaptureFixture):
         rig.load.shed(PATH, 0.1, 1.0)
 
     lines = [record.getMessage() for record in caplog.records]
-    assert lines == [f"overloaded: {count} calls answered without a decision" for count in (1, 500)]
+    assert ["without a decision, 1 since" in lines[0], "without a decision, 500 since" in lines[1]] == [True, True]
+    assert len(lines) == 2
