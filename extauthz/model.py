@@ -78,11 +78,15 @@ class Challenge:
             carried no credentials (RFC 6750 section 3.1).
         description: Fixed text, never claim values.
         scope: Required scopes for `insufficient_scope`, space separated.
+        acr_values: Accepted authentication contexts, space separated (RFC 9470 section 3).
+        max_age: Most seconds since the user authenticated (RFC 9470 section 3).
     """
 
     error: str | None = None
     description: str | None = None
     scope: str | None = None
+    acr_values: str | None = None
+    max_age: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

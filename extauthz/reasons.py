@@ -77,6 +77,41 @@ class Reason(ReasonEnum):
         "Request a token with the scopes named in the WWW-Authenticate header.",
         "after_change",
     )
+    STEP_UP_REQUIRED = ReasonSpec(
+        "step_up_required",
+        401,
+        "The user must authenticate again, or more strongly.",
+        "`acr` is none of those that the operation accepts, or `auth_time` lies too far back (RFC 9470 section 3).",
+        "Send the user through authorization with the acr_values and max_age of the WWW-Authenticate header, and use "
+        "the new token.",
+        "after_change",
+    )
+    USER_REQUIRED = ReasonSpec(
+        "user_required",
+        403,
+        "This operation needs a token that a user was present for.",
+        "The token was issued to a client alone: nothing in it says that a user authenticated (RFC 9068 section 5).",
+        "Use a token of the authorization code flow instead of one of client credentials.",
+        "after_change",
+    )
+    ACTOR_NOT_ALLOWED = ReasonSpec(
+        "actor_not_allowed",
+        403,
+        "The access token is used by a party that may not act here.",
+        "The outermost `act` of the token is not an actor that routes.yaml names for this operation, or there must be "
+        "one and there is none (RFC 8693 section 4.1).",
+        "Exchange the token as a party that the platform has admitted.",
+        "after_change",
+    )
+    AUTHORIZATION_DETAILS_INSUFFICIENT = ReasonSpec(
+        "authorization_details_insufficient",
+        403,
+        "The access token does not authorize this payment.",
+        "No member of `authorization_details` has the type, actions, location, amount, currency and creditor of this "
+        "payment (RFC 9396 section 9).",
+        "Have the user consent to exactly this payment and use the new token.",
+        "after_change",
+    )
     MERCHANT_MISMATCH = ReasonSpec(
         "merchant_mismatch",
         403,

@@ -197,4 +197,8 @@ def _challenge_text(challenge: Challenge, realm: str) -> str:
         parts.append(f'error_description="{challenge.description}"')
     if challenge.scope is not None:
         parts.append(f'scope="{challenge.scope}"')
+    if challenge.acr_values is not None:
+        parts.append(f'acr_values="{challenge.acr_values}"')
+    if challenge.max_age is not None:
+        parts.append(f'max_age="{challenge.max_age}"')
     return "Bearer " + ", ".join(parts)
