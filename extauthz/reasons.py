@@ -69,6 +69,41 @@ class Reason(ReasonEnum):
         "Ask the token issuer for a token with this API as resource or audience.",
         "after_change",
     )
+    TOKEN_BINDING = ReasonSpec(
+        "token_binding",
+        401,
+        "The access token is not bound to this caller as it must be.",
+        "The token is bound to a certificate or a DPoP key and the caller did not prove to hold it, or this operation "
+        "takes bound tokens only (RFC 8705 section 3, RFC 9449 section 7.1).",
+        "Use the client certificate or the DPoP key that the token was issued for; where the operation demands it, "
+        "have tokens issued bound.",
+        "after_change",
+    )
+    DPOP_PROOF = ReasonSpec(
+        "dpop_proof_invalid",
+        401,
+        "The DPoP proof is not valid.",
+        "The DPoP header is missing, repeated, malformed, wrongly signed, not for this method, address or token, too "
+        "old, or was used before (RFC 9449 section 4.3).",
+        "Make a new proof for every request, also for a repeated one, and keep the clock right.",
+        "after_change",
+    )
+    DPOP_NONCE = ReasonSpec(
+        "dpop_nonce_required",
+        401,
+        "The DPoP proof must carry the nonce that was given.",
+        "The proof has no `nonce`, or one that is no longer in force (RFC 9449 section 9).",
+        "Make a new proof with the value of the DPoP-Nonce header, and use that value until another one comes.",
+        "after_change",
+    )
+    REPLAY_STORE_UNAVAILABLE = ReasonSpec(
+        "replay_store_unavailable",
+        503,
+        "The gate cannot tell at present whether the DPoP proof was used before.",
+        "The store that remembers used proofs is away or late, so none is taken.",
+        "Wait as long as Retry-After says, then send the request again with a new proof.",
+        "later",
+    )
     SCOPE_INSUFFICIENT = ReasonSpec(
         "insufficient_scope",
         403,

@@ -15,7 +15,8 @@ from google.protobuf.message import DecodeError
 
 from chassis.problem import CONTENT_TYPE, problem_body
 from chassis.rpc import StatusCode
-from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Unavailable
+from extauthz.challenges import write_challenges
+from extauthz.model import Allow, AuthzRequest, Decision, Deny, Unavailable
 from extauthz.reasons import Reason
 from policy.handoff import VERSION
 from protos import envoy_wire_pb2 as wire
@@ -26,6 +27,7 @@ _PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
 _END_OF_TIME: Final = 253_370_764_800  # the year 9999, which has a date in every time zone
 DECISION_ID_HEADER: Final = "x-tollhouse-decision-id"
 REVIEW_HEADER: Final = "x-tollhouse-review"
+DPOP_NONCE_HEADER: Final = "dpop-nonce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,14 @@ class Stamp:
         policy_revision: Revision that decided; empty when none was loaded.
         errors_uri: Where docs/errors.md is published.
         realm: For WWW-Authenticate (RFC 9110 section 11.5); no quotes or backslashes.
+        dpop_algorithms: Of the proofs that are taken, separated by blanks; empty where DPoP is not taken.
     """
 
     decision_id: str
     policy_revision: str
     errors_uri: str
     realm: str
+    dpop_algorithms: str = ""
 
 
 def parse_check_request(data: bytes) -> AuthzRequest | Deny:
@@ -81,10 +85,14 @@ def parse_check_request(data: bytes) -> AuthzRequest | Deny:
         headers=headers,
         body=body,
         body_is_partial=_is_partial(headers, http.size, len(body)),
-        peer_ip=attributes.source.address.socket_address.address,
+        peer_ip=(address := (source := attributes.source).address.socket_address).address,
         time=time.seconds + time.nanos / 1e9,
         request_id=headers.get("x-request-id", ""),
         context_extensions=dict(extensions) if (extensions := attributes.context_extensions) else {},
+        stream_id=http.id,
+        peer_port=address.port_value,
+        peer_principal=source.principal,
+        peer_certificate=source.certificate,
     )
 
 
@@ -129,7 +137,7 @@ def render_check_response(decision: Decision, stamp: Stamp, request: AuthzReques
             _render_allow(response, decision, stamp, request)
         case Deny():
             response.status.code = _PERMISSION_DENIED
-            response.denied_response.CopyFrom(_refusal(decision.reason, stamp, _deny_headers(decision, stamp)))
+            response.denied_response.CopyFrom(_refusal(decision.reason, stamp, _deny_headers(decision, stamp, request)))
             _metadata(response, stamp, {"reason": decision.reason.code, "verdict": "deny"})
         case Unavailable():
             response.status.code = int(StatusCode.UNAVAILABLE)
@@ -147,15 +155,23 @@ def _render_allow(response: wire.CheckResponse, allow: Allow, stamp: Stamp, requ
     removed = [name for name in (request.headers if request else ()) if name.startswith(_OWN_HEADERS)]
     if not allow.forward_token:
         removed.append("authorization")
+        if request and "dpop" in request.headers:
+            removed.append("dpop")  # a proof is of use with its token alone
     if allow.is_review:
         # Envoy removes before it sets, so a client's copy cannot survive beside ours.
         ok.headers.add().header.MergeFrom(wire.HeaderValue(key=REVIEW_HEADER, value="true"))
         removed = [name for name in removed if name != REVIEW_HEADER]
     ok.headers_to_remove.extend(removed)
+    _tell_client(ok, DECISION_ID_HEADER, stamp.decision_id)
+    if allow.dpop_nonce:
+        _tell_client(ok, DPOP_NONCE_HEADER, allow.dpop_nonce)
+    _metadata(response, stamp, {"handoff": VERSION, "verdict": "allow", **allow.handoff})
+
+
+def _tell_client(ok: wire.OkHttpResponse, name: str, value: str) -> None:
     added = ok.response_headers_to_add.add()
     added.append_action = wire.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
-    added.header.key, added.header.value = DECISION_ID_HEADER, stamp.decision_id
-    _metadata(response, stamp, {"handoff": VERSION, "verdict": "allow", **allow.handoff})
+    added.header.key, added.header.value = name, value
 
 
 def _metadata(response: wire.CheckResponse, stamp: Stamp, entries: Mapping[str, str]) -> None:
@@ -179,26 +195,15 @@ def _refusal(reason: Reason, stamp: Stamp, headers: Mapping[str, str]) -> wire.D
     return refusal
 
 
-def _deny_headers(deny: Deny, stamp: Stamp) -> Mapping[str, str]:
+def _deny_headers(deny: Deny, stamp: Stamp, request: AuthzRequest | None) -> Mapping[str, str]:
     headers = {}
     if deny.challenge is not None:
-        headers["www-authenticate"] = _challenge_text(deny.challenge, stamp.realm)
+        authorization = request.headers.get("authorization", "") if request else ""
+        headers["www-authenticate"] = write_challenges(
+            deny.challenge, authorization, realm=stamp.realm, dpop_algorithms=stamp.dpop_algorithms
+        )
+    if deny.dpop_nonce:
+        headers[DPOP_NONCE_HEADER] = deny.dpop_nonce
     if deny.retry_after_seconds is not None:
         headers["retry-after"] = str(deny.retry_after_seconds)
     return headers
-
-
-def _challenge_text(challenge: Challenge, realm: str) -> str:
-    """Return the Bearer challenge (RFC 6750 section 3); its values hold no quotes or backslashes."""
-    parts = [f'realm="{realm}"']
-    if challenge.error is not None:
-        parts.append(f'error="{challenge.error}"')
-    if challenge.description is not None:
-        parts.append(f'error_description="{challenge.description}"')
-    if challenge.scope is not None:
-        parts.append(f'scope="{challenge.scope}"')
-    if challenge.acr_values is not None:
-        parts.append(f'acr_values="{challenge.acr_values}"')
-    if challenge.max_age is not None:
-        parts.append(f'max_age="{challenge.max_age}"')
-    return "Bearer " + ", ".join(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
+from extauthz.challenges import DPOP_SCHEME
 from extauthz.model import AuthzRequest, Deny
 from extauthz.tokens import refusals
 
@@ -18,11 +19,11 @@ _PARAMETER = "access_token"
 _FORM = "application/x-www-form-urlencoded"
 
 
-def presented_token(request: AuthzRequest) -> str | Deny:
-    """Return the bearer token as sent, not looked into yet.
+def presented_token(request: AuthzRequest, *, takes_dpop: bool = False) -> str | Deny:
+    """Return the access token as sent, not looked into yet.
 
     A comma refuses the request: Envoy joins repeated headers with one, and no token68 holds one.
-    Any scheme but Bearer counts as no credentials.
+    Any scheme but Bearer, and DPoP where it is taken (RFC 9449 section 7.1), counts as no credentials.
     """
     if _is_in_query(request.path):
         return refusals.presentation("access_token in the query")
@@ -32,7 +33,7 @@ def presented_token(request: AuthzRequest) -> str | Deny:
     if "," in value:
         return refusals.presentation("repeated authorization header")
     scheme, _, token = value.partition(" ")
-    if scheme.lower() != "bearer":
+    if scheme.lower() != "bearer" and not (takes_dpop and scheme.lower() == DPOP_SCHEME):
         return refusals.missing()
     return _checked(token.lstrip(" "))
 
