@@ -70,7 +70,7 @@ def providers(reference: str) -> str:
     text = _exchange(reference, usual, f"issuer: {ISSUER_URL}\n")
     text, count = re.subn(
         r"allow_http: true #.*\n",
-        "allow_http: true # its name leads to a private address; over a network it speaks https alone\n",
+        "allow_private_addresses: true # its name leads to a private network; it speaks https there\n",
         text,
     )
     if count != 1:

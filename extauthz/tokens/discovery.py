@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from chassis.http_client import FetchFailed, HttpClient, HttpReply, is_private_address
+from chassis.http_client import FetchFailed, HttpClient, HttpReply
 from chassis.strict_json import JsonLimits, StrictJsonError, parse_strict
 from extauthz.tokens.keys import MAX_JWKS_BYTES, JwksInvalid, KeySet, read_jwks
-from extauthz.tokens.providers import KeySource
+from extauthz.tokens.providers import KeySource, authority_of
 
 FETCH_TIMEOUT_SECONDS = 5.0
 MAX_METADATA_BYTES = 256 * 1024
@@ -47,7 +47,7 @@ async def discover_jwks_uri(http: HttpClient, source: KeySource) -> str:
         metadata_url(source.issuer, source.discovery),
         max_bytes=MAX_METADATA_BYTES,
         timeout_seconds=FETCH_TIMEOUT_SECONDS,
-        allow_http=source.allow_http,
+        reach=source.reach,
     )
     metadata = _metadata(reply)
     if metadata.get("issuer") != source.issuer:
@@ -55,7 +55,7 @@ async def discover_jwks_uri(http: HttpClient, source: KeySource) -> str:
     address = metadata.get("jwks_uri")
     if not isinstance(address, str) or len(address) > MAX_URL_CHARACTERS:
         raise FetchFailed("metadata has no jwks_uri")
-    _check_discovered(address, source.issuer)
+    _check_discovered(address, source)
     return address
 
 
@@ -73,7 +73,7 @@ async def fetch_keys(http: HttpClient, source: KeySource, jwks_uri: str) -> tupl
         jwks_uri,
         max_bytes=MAX_JWKS_BYTES,
         timeout_seconds=FETCH_TIMEOUT_SECONDS,
-        allow_http=source.allow_http,
+        reach=source.reach,
     )
     _check_status(reply)
     try:
@@ -98,14 +98,14 @@ def _check_status(reply: HttpReply) -> None:
         raise FetchFailed(f"status {reply.status}")
 
 
-def _check_discovered(address: str, issuer: str) -> None:
-    """Refuse a private address literal that the policy did not spell out itself (rfc8725bis section 3.10)."""
+def _check_discovered(address: str, source: KeySource) -> None:
+    """Refuse an address that the policy does not know: a document must not choose whom we ask (rfc8725bis 3.10)."""
     try:
-        host = urlsplit(address).hostname or ""
+        authority = authority_of(address)
     except ValueError:
         raise FetchFailed("metadata has no jwks_uri") from None
-    if is_private_address(host) and host != urlsplit(issuer).hostname:
-        raise FetchFailed("private address refused")
+    if authority not in source.hosts:
+        raise FetchFailed("jwks_uri is on a host that the policy does not name")
 
 
 def _max_age(cache_control: str) -> float | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from chassis.http_client import is_loopback_host
+from chassis.reach import Reach, is_loopback_host, kind_of, may_connect
 from extauthz.tokens.verify import canonical_algorithm
 from policy.schema.providers import Provider, ProvidersFile
 
 MAX_LIFETIME_SECONDS = 86_400
 """Longest `exp` - `iat`: an access token that lives longer cannot be called back (FAPI 2.0, access token lifetimes)."""
+
+Authority = tuple[str, int]
+"""Host, lower case, and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +24,15 @@ class KeySource:
         issuer: Exact `iss`.
         discovery: `oidc`, `oauth2` or `none`.
         jwks_uri: Set when discovery is `none`, else overrides what discovery says when set.
-        allow_http: http to loopback is permitted.
+        reach: Which addresses besides those of the public internet may be asked.
+        hosts: Where discovery may place the keys: the issuer's own host and port, and those that the policy names.
     """
 
     issuer: str
     discovery: str
     jwks_uri: str | None
-    allow_http: bool
+    reach: Reach
+    hosts: frozenset[Authority]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +112,26 @@ def _problems(provider: Provider, index: int) -> list[ProviderProblem]:
     if provider.discovery == "none" and provider.jwks_uri is None:
         found.append(ProviderProblem(("providers", index, "discovery"), "discovery: none needs jwks_uri"))
     for name, url in (("issuer", provider.issuer), ("jwks_uri", provider.jwks_uri)):
-        fault = _url_fault(url, allow_http=provider.allow_http) if url else ""
+        fault = _url_fault(url, _reach_of(provider)) if url else ""
         if fault:
             found.append(ProviderProblem(("providers", index, name), fault))
     return found
 
 
-def _url_fault(url: str, *, allow_http: bool) -> str:
+def authority_of(url: str) -> Authority:
+    """Return host and port of an address; raises ValueError when it has none."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError("no host")
+    return parts.hostname, parts.port or (80 if parts.scheme == "http" else 443)
+
+
+def _reach_of(provider: Provider) -> Reach:
+    private = Reach.PRIVATE if provider.allow_private_addresses else Reach.PUBLIC
+    return private | Reach.LOOPBACK if provider.allow_http else private
+
+
+def _url_fault(url: str, reach: Reach) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -121,9 +139,11 @@ def _url_fault(url: str, *, allow_http: bool) -> str:
         return "not a URL"
     if not host or parts.username is not None:
         return "not a URL with a host and without credentials"
+    kind = kind_of(host)
     if parts.scheme == "https":
-        return ""
-    if not allow_http:
+        is_refused = kind is not None and not may_connect(kind, reach, is_encrypted=True)
+        return "not an address of the public internet" if is_refused else ""
+    if Reach.LOOPBACK not in reach:
         return "http needs allow_http: true, for development"
     return "" if is_loopback_host(host) else "http is only for loopback and *.localhost"
 
@@ -140,10 +160,18 @@ def compile_providers(file: ProvidersFile) -> tuple[CompiledProvider, ...]:
     return tuple(_compile(provider) for provider in file.providers)
 
 
+def _key_hosts(provider: Provider) -> frozenset[Authority]:
+    return frozenset(
+        {authority_of(provider.issuer), *(authority_of(f"https://{host}") for host in provider.jwks_hosts)}
+    )
+
+
 def _compile(provider: Provider) -> CompiledProvider:
     return CompiledProvider(
         id=provider.id,
-        source=KeySource(provider.issuer, provider.discovery, provider.jwks_uri, provider.allow_http),
+        source=KeySource(
+            provider.issuer, provider.discovery, provider.jwks_uri, _reach_of(provider), _key_hosts(provider)
+        ),
         times=KeyTimes(
             max_age=provider.keys_max_age_seconds,
             stale=provider.keys_stale_seconds,

@@ -11,6 +11,10 @@ from policy.schema.base import Boolean, FileModel, Identifier, Integer
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$", max_length=500)]
 
+KeyHost = Annotated[
+    str, StringConstraints(pattern=r"^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$", max_length=255)
+]
+
 
 class Provider(FileModel):
     """One token issuer."""
@@ -23,6 +27,12 @@ class Provider(FileModel):
     jwks_uri: HttpUrl | None = None
     allow_http: Boolean = Field(
         False, description="Permit http:// for an issuer on loopback or *.localhost; development only."
+    )
+    allow_private_addresses: Boolean = Field(
+        False, description="Permit an issuer whose name leads to a private network, such as one in the same cluster."
+    )
+    jwks_hosts: tuple[KeyHost, ...] = Field(
+        (), max_length=10, description="Hosts besides the issuer's own where discovery may place jwks_uri."
     )
     audiences: tuple[str, ...] = Field(min_length=1, description="A token must name one of these.")
     algorithms: tuple[Algorithm, ...] = Field(min_length=1, description="Signature algorithms accepted.")

@@ -70,6 +70,28 @@ DEFECTS = [
         "P052",
         ("providers.yaml", "    algorithms", "    jwks_uri: ⟦https://issuer.example/keys\n    algorithms"),
     ),
+    ("an issuer on a private network", "P050", ("providers.yaml", "https://issuer.example", "⟦https://10.0.0.1")),
+    ("an issuer on this machine", "P050", ("providers.yaml", "https://issuer.example", "⟦https://127.0.0.1")),
+    (
+        "an issuer at a metadata service",
+        "P050",
+        (
+            "providers.yaml",
+            "https://issuer.example",
+            "⟦https://169.254.169.254\n    allow_private_addresses: true\n    allow_http: true",
+        ),
+    ),
+    (
+        "hosts for discovery without discovery",
+        "P052",
+        (
+            "providers.yaml",
+            "    algorithms",
+            "    discovery: none\n    jwks_uri: https://issuer.example/k\n    jwks_hosts: ⟦[keys.example]\n    algorithms",
+        ),
+    ),
+    ("a key host twice", "P040", ("providers.yaml", "    algorithms", "    jwks_hosts: [a, ⟦a]\n    algorithms")),
+    ("a key host with a path", "P033", ("providers.yaml", "    algorithms", "    jwks_hosts: [⟦a/b]\n    algorithms")),
     ("an algorithm twice", "P040", ("providers.yaml", "[RS256]", "[RS256, ⟦RS256]")),
     ("a symmetric algorithm", "P033", ("providers.yaml", "[RS256]", "[⟦HS256]")),
     # routes

@@ -14,7 +14,7 @@ from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.issuer_keys import MAX_UNKNOWN_KIDS
 from extauthz.tokens.key_sets import KeySets
 from helpers.clock import FakeClock
-from helpers.issuer import SigningKey, good_claims, mint
+from helpers.issuer import IssuerServer, SigningKey, good_claims, mint
 from helpers.requests import bearer_request
 from helpers.token_rig import TokenRig, providers, token_rig
 
@@ -234,6 +234,8 @@ async def test_unreadable_key_set_keeps_the_last_good_one(body):
         pytest.param({"jwks_uri": 5}, id="address is a number"),
         pytest.param({"jwks_uri": "http://169.254.169.254/latest"}, id="address of the cloud's metadata service"),
         pytest.param({"jwks_uri": "http://10.0.0.1/jwks"}, id="private address"),
+        pytest.param({"jwks_uri": "https://elsewhere.test/jwks"}, id="a host that nobody named"),
+        pytest.param({"jwks_uri": "http://127.0.0.1:9/jwks"}, id="another port of the issuer's host"),
         pytest.param({"jwks_uri": "file:///etc/passwd"}, id="no http"),
         pytest.param({"jwks_uri": "http://[::1"}, id="no URL"),
         pytest.param({"jwks_uri": "http://user:word@127.0.0.1/jwks"}, id="credentials in the address"),
@@ -244,6 +246,14 @@ async def test_metadata_that_must_not_be_used_yields_no_keys(metadata):
         rig.server.metadata = metadata
         assert isinstance(await rig.authenticate(rig.token()), Unavailable)
         assert rig.server.jwks_fetches == 0
+
+
+async def test_key_set_on_a_host_that_the_policy_names_is_fetched():
+    async with IssuerServer(keys=[OLD]) as other, token_rig(OLD) as rig:
+        rig.server.metadata = {"jwks_uri": f"{other.url}/jwks"}
+        rig.reload(jwks_hosts=(other.url.removeprefix("http://"),))
+        assert isinstance(await rig.authenticate(rig.token()), Principal)
+        assert (rig.server.jwks_fetches, other.jwks_fetches) == (0, 1)
 
 
 async def test_redirect_of_the_key_set_is_not_followed():
