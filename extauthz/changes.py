@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from policy.loader import PolicySet
+from policy.schema.routes import Operation
 
 _IDS_IN_A_LINE: Final = 100
 
@@ -38,10 +39,30 @@ def _operations(old: PolicySet, new: PolicySet) -> Iterator[str]:
             continue
         for scope in sorted(set(known.scopes) - set(operation.scopes)):
             yield f"operation {operation.operation} no longer needs scope {scope}"
+        yield from (f"operation {operation.operation} {change}" for change in _demands(known, operation))
         if known.moves_money and not operation.moves_money:
             yield f"operation {operation.operation} no longer counts as moving money"
         if operation.forward_token and not known.forward_token:
             yield f"operation {operation.operation} now forwards the access token"
+
+
+def _demands(before: Operation, after: Operation) -> Iterator[str]:
+    """Compare what is asked of a token beside its scopes; what is hard to compare counts as looser."""
+    if before.caller == "user" and after.caller == "any":
+        yield "no longer needs a user"
+    if before.step_up is not None and before.step_up != after.step_up:
+        yield "has another step-up; it may ask less" if after.step_up else "no longer asks for step-up"
+    if before.actor is not None and before.actor.required and (after.actor is None or not after.actor.required):
+        yield "no longer needs an actor"
+    known = before.actor.allow if before.actor is not None else ()
+    for actor in after.actor.allow if after.actor is not None else ():
+        if actor not in known:
+            yield f"lets {actor.sub} act for others"
+    details, now = before.authorization_details, after.authorization_details
+    if details is not None and details != now:
+        yield "compares authorization_details otherwise; it may ask less" if now else "no longer asks for consent"
+    if set(after.merchant.other_claims) - set(before.merchant.other_claims):
+        yield "takes the merchant from further claims"
 
 
 def _merchants(old: PolicySet, new: PolicySet) -> Iterator[str]:

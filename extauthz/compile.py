@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from chassis.clock import Clock
 from extauthz.card_keys import CardKeyring
@@ -11,8 +12,11 @@ from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
 from extauthz.tables import OperationPolicy, Tables
 from extauthz.tokens.cache import ClaimsCache
+from extauthz.tokens.demands import TokenDemands
+from extauthz.tokens.details import PaymentGrant
 from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.key_sets import KeySets
+from extauthz.tokens.merchant_claims import MerchantClaims
 from extauthz.tokens.providers import compile_providers
 from policy.card_numbers import missing_card_keys
 from policy.cel import CelRules
@@ -40,26 +44,35 @@ def compile_tables(
     problems = missing_card_keys(policy) if keyring is None else ()
     if problems:
         raise PolicyInvalid(problems)
-    cel = CelRules()
+    audiences = frozenset(name for provider in policy.providers.providers for name in provider.audiences)
+    means = _Means(CelRules(), keyring, clock, audiences)
     return Tables(
         revision=policy.revision,
-        routes=RouteTable(_routes(policy, cel, keyring)),
+        routes=RouteTable(_routes(policy, means)),
         gate=TokenGate(compile_providers(policy.providers), keys, cache, clock),
         merchants=MerchantTable.compile(policy.merchants),
         keyring=keyring,
     )
 
 
-def _routes(
-    policy: PolicySet, cel: CelRules, keyring: CardKeyring | None
-) -> Iterable[tuple[str, str, str, OperationPolicy]]:
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What operations are compiled with."""
+
+    cel: CelRules
+    keyring: CardKeyring | None
+    clock: Clock
+    audiences: frozenset[str]
+
+
+def _routes(policy: PolicySet, means: _Means) -> Iterable[tuple[str, str, str, OperationPolicy]]:
     for operation in policy.routes.operations:
-        compiled = _operation(policy, operation, cel, keyring)
+        compiled = _operation(policy, operation, means)
         for host in operation.hosts or policy.routes.hosts:
             yield host, operation.method, operation.path, compiled
 
 
-def _operation(policy: PolicySet, operation: Operation, cel: CelRules, keyring: CardKeyring | None) -> OperationPolicy:
+def _operation(policy: PolicySet, operation: Operation, means: _Means) -> OperationPolicy:
     profile = policy.profiles[operation.profile] if operation.profile is not None else None
     applies_by_default = operation.moves_money
     rules = [
@@ -69,12 +82,11 @@ def _operation(policy: PolicySet, operation: Operation, cel: CelRules, keyring: 
     ]
     return OperationPolicy(
         operation=operation.operation,
-        scopes=operation.scopes,
-        merchant_claim=tuple(
-            token.replace("~1", "/").replace("~0", "~") for token in operation.merchant.claim[1:].split("/")
-        ),
+        demands=TokenDemands.compile(operation, means.clock),
+        merchant=MerchantClaims.compile(operation.merchant),
         moves_money=operation.moves_money,
-        body=None if profile is None else BodyReader(profile, moves_money=operation.moves_money, keyring=keyring),
-        rules=RuleSet.compile(rules, cel),
+        body=None if profile is None else BodyReader(profile, moves_money=operation.moves_money, keyring=means.keyring),
+        rules=RuleSet.compile(rules, means.cel),
         forward_token=operation.forward_token,
+        grant=PaymentGrant.compile(operation.authorization_details, means.audiences),
     )

@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from chassis.clock import Clock
-from extauthz.model import Allow, AuthzRequest, Decision, Deny, Principal, Unavailable
+from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Principal, Unavailable
 from extauthz.paths import canonical_host
-from extauthz.payment import AMOUNT, CURRENCY, MERCHANT
+from extauthz.payment import AMOUNT, CURRENCY, MERCHANT, Payment
 from extauthz.reasons import Reason
 from extauthz.risk import RiskOutcome
 from extauthz.routes import select
 from extauthz.tables import OperationPolicy, Tables
-from extauthz.tokens.scopes import require_scopes
 from policy.handoff import NONE, write_card_keys
 from policy.merchants import MerchantEntry
 
@@ -92,38 +91,40 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
 def _authorize(
     tables: Tables, operation: OperationPolicy, request: AuthzRequest, principal: Principal, trail: Trail
 ) -> _Authorized | Deny:
-    """Step 4: scopes, the token's merchant, then the body and the body's merchant."""
-    refusal = require_scopes(principal, operation.scopes)
+    """Step 4: what the token may, its merchant, then the body, its merchant, and the consent to this payment."""
+    refusal = operation.demands.refusal(principal)
     if refusal is not None:
         return refusal
     merchant = _bound_merchant(tables, operation, principal, trail)
     if isinstance(merchant, Deny):
         return merchant
-    if operation.body is None:
-        return _Authorized(merchant, {})
-    read = operation.body.read(request)
+    read = Payment({}) if operation.body is None else operation.body.read(request)
     if isinstance(read, Deny):
         return read
     payment, card_keys = read
     trail.payment, trail.card_keys = payment, card_keys
     if payment.get(MERCHANT, merchant.id) != merchant.id:
-        return Deny(Reason.MERCHANT_MISMATCH, detail="token and body name different merchants")
-    return _Authorized(merchant, payment, card_keys)
+        return _another_merchant("token and body name different merchants")
+    refusal = operation.grant.refusal(principal, payment) if operation.grant is not None else None
+    return _Authorized(merchant, payment, card_keys) if refusal is None else refusal
 
 
 def _bound_merchant(
     tables: Tables, operation: OperationPolicy, principal: Principal, trail: Trail
 ) -> MerchantEntry | Deny:
-    value: Any = principal.claims
-    for token in operation.merchant_claim:
-        value = value.get(token) if isinstance(value, Mapping) else None
-    if not isinstance(value, str):
-        return Deny(Reason.MERCHANT_MISMATCH, detail="the token names no merchant")
-    merchant = tables.merchants.get(value)
+    merchant_id = operation.merchant.merchant_id(principal.claims)
+    if merchant_id is None:
+        return _another_merchant("the token names no merchant, or several")
+    merchant = tables.merchants.get(merchant_id)
     if merchant is None:
         return Deny(Reason.MERCHANT_UNKNOWN)
     trail.merchant_id = merchant.id
     return merchant if merchant.is_active else Deny(Reason.MERCHANT_SUSPENDED)
+
+
+def _another_merchant(detail: str) -> Deny:
+    reason = Reason.MERCHANT_MISMATCH
+    return Deny(reason, Challenge("insufficient_scope", reason.spec.title), detail)
 
 
 def _attributes(

@@ -8,7 +8,10 @@ from extauthz.card_keys import CardKeyring
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
+from extauthz.tokens.demands import TokenDemands
+from extauthz.tokens.details import PaymentGrant
 from extauthz.tokens.gate import TokenGate
+from extauthz.tokens.merchant_claims import MerchantClaims
 from policy.merchants import MerchantTable
 
 
@@ -18,21 +21,23 @@ class OperationPolicy:
 
     Attributes:
         operation: Name from routes.yaml.
-        scopes: All of them are required.
-        merchant_claim: JSON Pointer tokens into the claims, to the token's merchant.
+        demands: What a token must say before the body is read.
+        merchant: Where the token names its merchant.
         moves_money: Amount, currency and merchant must be in the body.
         body: Reads the payment; None where the operation reads no body.
         rules: Risk rules of this operation.
         forward_token: Leave `authorization` on for the upstream.
+        grant: What the token must say of the payment; None where scopes are enough.
     """
 
     operation: str
-    scopes: tuple[str, ...]
-    merchant_claim: tuple[str, ...]
+    demands: TokenDemands
+    merchant: MerchantClaims
     moves_money: bool
     body: BodyReader | None
     rules: RuleSet
     forward_token: bool
+    grant: PaymentGrant | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,24 @@ _MEANING: Final = {
         "paths of which one is the more literal at every place",
         "Which scopes and quotas hold must not depend on order.",
     ),
+    "P057": CodeSpec(
+        "an operation that asks nothing of a token",
+        "`scopes: []` alone",
+        "`scopes: [payments:write]`, or `authorization_details`",
+        "Any token of a believed issuer would do.",
+    ),
+    "P058": CodeSpec(
+        "a consent with nothing to compare it with",
+        "`authorization_details` where no money moves, or with a `creditor` attribute that the profile does not read",
+        "`moves_money: true` and a profile that names payee.account",
+        "A consent to one payment means something only beside the payment.",
+    ),
+    "P059": CodeSpec(
+        "a step-up that asks for nothing",
+        "`step_up: {}`",
+        "`acr_values`, `max_age_seconds`, or both",
+        "It would look like protection and be none.",
+    ),
     "P060": CodeSpec(
         "status and suspension contradict each other",
         "`status: suspended` without `suspension`",
@@ -265,6 +283,12 @@ _MEANING: Final = {
         "`time_zone: CEST`, `time_zone: Berlin`",
         "`time_zone: Europe/Berlin`",
         "Daily quotas turn at midnight there, also when clocks change.",
+    ),
+    "P062": CodeSpec(
+        "a resource that no token can be for",
+        "`resource: {identifier: https://other.example}` without that audience; `http://`; a path in the identifier",
+        "one of the audiences of providers.yaml, such as `https://payments.example`",
+        "Clients would fetch tokens that are refused, or look for the metadata where it is not.",
     ),
     "P070": CodeSpec(
         "metric and currency contradict each other",

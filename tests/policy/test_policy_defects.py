@@ -18,6 +18,8 @@ ANOTHER_LOOK = """\
     moves_money: false
 """
 
+CONSENT = "authorization_details: {type: payment_initiation, actions: [initiate], creditor: %s}"
+
 DEFECTS = [
     # reading
     ("a tab as indentation", "P005", ("risk.yaml", "    owner: ops", "⟦\towner: ops")),
@@ -118,6 +120,53 @@ DEFECTS = [
         "P033",
         ("routes.yaml", "[pay]\n    merchant: {claim: /merchant_id}", "[pay]\n    merchant: {claim: ⟦/merchant~2}"),
     ),
+    # what is asked of a token
+    ("neither scope nor consent", "P057", ("routes.yaml", "scopes: [pay]", "scopes: ⟦[]")),
+    (
+        "a consent where no money moves",
+        "P058",
+        (
+            "routes.yaml",
+            "    moves_money: false\n",
+            f"    moves_money: false\n    ⟦{CONSENT % '{payee.account: /to}'}\n",
+        ),
+    ),
+    (
+        "a consent to a creditor that no profile reads",
+        "P058",
+        ("routes.yaml", "profile: plain\n", f"profile: plain\n    {CONSENT % '{⟦payee.account: /to}'}\n"),
+    ),
+    (
+        "a consent to a creditor that does not exist",
+        "P041",
+        ("routes.yaml", "profile: plain\n", f"profile: plain\n    {CONSENT % '{⟦payee.acount: /to}'}\n"),
+    ),
+    ("a step-up without content", "P059", ("routes.yaml", "profile: plain\n", "profile: plain\n    ⟦step_up: {}\n")),
+    (
+        "an acr that would end a challenge",
+        "P033",
+        ("routes.yaml", "profile: plain\n", "profile: plain\n    step_up: {acr_values: [⟦'a\" b']}\n"),
+    ),
+    (
+        "an actor twice",
+        "P040",
+        ("routes.yaml", "profile: plain\n", "profile: plain\n    actor: {allow: [{sub: a}, {sub: ⟦a}]}\n"),
+    ),
+    (
+        "a further merchant claim with a wrong escape",
+        "P033",
+        (
+            "routes.yaml",
+            "[pay]\n    merchant: {claim: /merchant_id}",
+            "[pay]\n    merchant: {claim: /a, other_claims: [⟦/b~]}",
+        ),
+    ),
+    (
+        "a resource that no token is for",
+        "P062",
+        ("routes.yaml", "hosts", "resource: {identifier: ⟦https://b.example}\nhosts"),
+    ),
+    ("a resource without TLS", "P062", ("routes.yaml", "hosts", "resource: {identifier: ⟦http://api.example}\nhosts")),
     # profiles
     ("an attribute that does not exist", "P041", ("profiles/plain.yaml", "card.country", "⟦card.contry")),
     ("an attribute that a body must not set", "P042", ("profiles/plain.yaml", "card.country", "⟦peer.ip")),
