@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ MAX_URL_CHARACTERS = 500
 _METADATA_LIMITS = JsonLimits(max_bytes=MAX_METADATA_BYTES, max_depth=16)
 _WELL_KNOWN = {"oidc": "/.well-known/openid-configuration", "oauth2": "/.well-known/oauth-authorization-server"}
 _MAX_AGE = re.compile(r'(?:^|,)\s*max-age\s*=\s*"?(\d{1,9})"?\s*(?:,|$)', re.IGNORECASE)
+_DELTA_SECONDS = re.compile(r"\d{1,9}\Z")
 _UNCACHED = re.compile(r"(?:^|,)\s*no-(?:cache|store)\b", re.IGNORECASE)
 
 
@@ -59,12 +61,24 @@ async def discover_jwks_uri(http: HttpClient, source: KeySource) -> str:
     return address
 
 
-async def fetch_keys(http: HttpClient, source: KeySource, jwks_uri: str) -> tuple[KeySet, float | None]:
-    """Fetch and read a JWK set.
+@dataclass(frozen=True, slots=True)
+class FetchedKeys:
+    """A JWK set that has just been fetched.
 
-    Returns:
-        The keys, and how many seconds the issuer says they may be kept: None when it gives no
-        usable answer. `no-cache` is no answer: checking back on every request is not possible here.
+    Attributes:
+        keys: What it holds.
+        body: The document.
+        max_age: How many seconds the issuer says it may be kept: None when it gives no usable answer.
+            `no-cache` is no answer: checking back on every request is not possible here.
+    """
+
+    keys: KeySet
+    body: bytes
+    max_age: float | None
+
+
+async def fetch_keys(http: HttpClient, source: KeySource, jwks_uri: str) -> FetchedKeys:
+    """Fetch and read a JWK set.
 
     Raises:
         FetchFailed: No reply with status 200, or no JWK set in it.
@@ -77,7 +91,7 @@ async def fetch_keys(http: HttpClient, source: KeySource, jwks_uri: str) -> tupl
     )
     _check_status(reply)
     try:
-        return read_jwks(reply.body), _max_age(reply.headers.get("cache-control", ""))
+        return FetchedKeys(read_jwks(reply.body), reply.body, _max_age(reply.headers))
     except JwksInvalid as error:
         raise FetchFailed(str(error)) from None
 
@@ -108,6 +122,11 @@ def _check_discovered(address: str, source: KeySource) -> None:
         raise FetchFailed("jwks_uri is on a host that the policy does not name")
 
 
-def _max_age(cache_control: str) -> float | None:
+def _max_age(headers: Mapping[str, str]) -> float | None:
+    """Return how long a reply is fresh for from now on (RFC 9111 sections 4.2.1 and 4.2.3)."""
+    cache_control = headers.get("cache-control", "")
     found = _MAX_AGE.search(cache_control)
-    return float(found.group(1)) if found and not _UNCACHED.search(cache_control) else None
+    if not found or _UNCACHED.search(cache_control):
+        return None
+    spent = _DELTA_SECONDS.match(headers.get("age", ""))
+    return max(0.0, float(found.group(1)) - (float(spent.group()) if spent else 0.0))

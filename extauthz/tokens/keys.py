@@ -83,13 +83,22 @@ def read_jwks(body: bytes) -> KeySet:
     keys: list[VerificationKey] = []
     skipped: list[str] = []
     for jwk in _listed_keys(body):
-        read = _read_key(jwk)
+        read = read_key(jwk)
         if isinstance(read, VerificationKey):
             keys.append(read)
         else:
             skipped.append(read)
     by_name, ambiguous = _index(keys)
     return KeySet(by_name, (*skipped, *ambiguous), _set_fingerprint(by_name))
+
+
+def accepted_jwks(body: bytes) -> list[Mapping[str, Any]]:
+    """Return the keys of a JWK set document that `read_jwks` takes, as they stand in it; none of them is private.
+
+    Raises:
+        JwksInvalid: As `read_jwks`.
+    """
+    return [jwk for jwk in _listed_keys(body) if isinstance(read_key(jwk), VerificationKey)]
 
 
 def _listed_keys(body: bytes) -> list[Any]:
@@ -122,11 +131,11 @@ def _set_fingerprint(by_name: Mapping[tuple[str | None, str], VerificationKey]) 
     return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
 
-def _read_key(jwk: Any) -> VerificationKey | str:
-    """Return the key, or the reason why it is skipped."""
+def read_key(jwk: Any) -> VerificationKey | str:
+    """Return one public key, or the reason why it cannot be used, a fixed text."""
     if not isinstance(jwk, dict):
         return "key is not an object"
-    fault = _usage_fault(jwk)
+    fault = usage_fault(jwk)
     if fault:
         return fault
     readers = {"RSA": _read_rsa, "EC": _read_ec, "OKP": _read_okp}
@@ -147,7 +156,7 @@ def _read_key(jwk: Any) -> VerificationKey | str:
     return VerificationKey(jwk.get("kid"), algorithms, public_key, fingerprint)
 
 
-def _usage_fault(jwk: Mapping[str, Any]) -> str:
+def usage_fault(jwk: Mapping[str, Any]) -> str:
     """Check what the key says it is for (RFC 7517 sections 4.2 and 4.3), and that it is public."""
     if jwk.get("kty") == "oct":
         return "symmetric key published"

@@ -47,6 +47,8 @@ def _check_provider(parts: Parts, index: int, provider: Provider) -> None:
     if provider.jwks_uri is None and provider.discovery == "none":
         message = "without discovery, jwks_uri must say where the keys are"
         parts.add(PROVIDERS_FILE, (*path, "discovery"), "P052", message)
+    for position, host in enumerate(provider.jwks_hosts):
+        _check_url(parts, (*path, "jwks_hosts", position), f"https://{host}", provider)
     for position, audience in enumerate(provider.audiences):
         if not audience.strip():
             parts.add(PROVIDERS_FILE, (*path, "audiences", position), "P033", "an audience must not be empty")

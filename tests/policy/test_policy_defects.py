@@ -92,6 +92,8 @@ DEFECTS = [
             "    discovery: none\n    jwks_uri: https://issuer.example/k\n    jwks_hosts: ⟦[keys.example]\n    algorithms",
         ),
     ),
+    ("a key host's port", "P050", ("providers.yaml", "    algorithms", "    jwks_hosts: [⟦a:65536]\n    algorithms")),
+    ("a private key host", "P050", ("providers.yaml", "    algorithms", "    jwks_hosts: [⟦10.0.0.1]\n    algorithms")),
     ("a key host twice", "P040", ("providers.yaml", "    algorithms", "    jwks_hosts: [a, ⟦a]\n    algorithms")),
     ("a key host with a path", "P033", ("providers.yaml", "    algorithms", "    jwks_hosts: [⟦a/b]\n    algorithms")),
     ("an algorithm twice", "P040", ("providers.yaml", "[RS256]", "[RS256, ⟦RS256]")),
