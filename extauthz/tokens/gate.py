@@ -12,10 +12,11 @@ from extauthz.model import AuthzRequest, Deny, Principal, Unavailable
 from extauthz.tokens import refusals
 from extauthz.tokens.cache import CachedClaims, ClaimsCache
 from extauthz.tokens.claims import read_verified, recheck
+from extauthz.tokens.constraint import PresentedToken, SenderConstraint
 from extauthz.tokens.jose import CompactToken, parse_compact
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.presentation import presented_token
-from extauthz.tokens.providers import CompiledProvider
+from extauthz.tokens.providers import CompiledProvider, offered_algorithms
 from extauthz.tokens.verify import canonical_algorithm, is_signature_valid
 
 
@@ -27,16 +28,24 @@ class TokenGate:
         keys: The process-wide key sets; `keys.follow(gate.providers)` makes them refresh these issuers' keys.
         cache: The process-wide cache of verified claims.
         clock: Wall time for token times, monotonic time for deadlines.
+        constraint: Confirms bindings; left out, every token that is bound to a DPoP key is refused or 503.
     """
 
     def __init__(
-        self, providers: tuple[CompiledProvider, ...], keys: KeySets, cache: ClaimsCache, clock: Clock
+        self,
+        providers: tuple[CompiledProvider, ...],
+        keys: KeySets,
+        cache: ClaimsCache,
+        clock: Clock,
+        constraint: SenderConstraint | None = None,
     ) -> None:
         self.providers = providers
         self._by_issuer = {provider.issuer: provider for provider in providers}
         self._keys = keys
         self._cache = cache
         self._clock = clock
+        self._constraint = constraint or SenderConstraint(clock)
+        self.dpop_algorithms = offered_algorithms(providers)
 
     async def authenticate(self, request: AuthzRequest, deadline: float) -> Principal | Deny | Unavailable:
         """Return the caller whose access token the request carries.
@@ -45,10 +54,19 @@ class TokenGate:
             request: The request; only headers and the places where no token may stand are read.
             deadline: On `Clock.monotonic()`; a fetch of keys is not waited for beyond it.
         """
-        token = presented_token(request)
+        token = presented_token(request, takes_dpop=bool(self.dpop_algorithms))
         if isinstance(token, Deny):
             return token
         digest = sha256(token.encode("ascii")).digest()
+        principal = await self._read(token, digest, deadline)
+        if not isinstance(principal, Principal):
+            return principal
+        if principal.confirmation is None and not self.dpop_algorithms:
+            return principal
+        presented = PresentedToken(digest, self._by_issuer[principal.token_issuer].dpop)
+        return await self._constraint.confirm(request, principal, presented, deadline)
+
+    async def _read(self, token: str, digest: bytes, deadline: float) -> Principal | Deny | Unavailable:
         entry = self._cache.get(digest)
         if entry is not None:
             provider = self._by_issuer.get(entry.provider.issuer)

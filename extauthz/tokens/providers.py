@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from chassis.reach import Reach, is_loopback_host, kind_of, may_connect
 from extauthz.tokens.verify import canonical_algorithm
-from policy.schema.providers import Provider, ProvidersFile
+from policy.schema.providers import Dpop, Provider, ProvidersFile
 
 MAX_LIFETIME_SECONDS = 86_400
 """Longest `exp` - `iat`: an access token that lives longer cannot be called back (FAPI 2.0, access token lifetimes)."""
@@ -51,6 +52,43 @@ class KeyTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class DpopPolicy:
+    """What is asked of DPoP proofs for one issuer's tokens (RFC 9449).
+
+    Attributes:
+        algorithms: Accepted `alg`, canonical names.
+        past_seconds: Oldest proof.
+        future_seconds: How far ahead a client's clock may be.
+        is_replay_checked: A proof passes one request.
+        needs_nonce: A proof must carry a nonce of ours.
+    """
+
+    algorithms: frozenset[str]
+    past_seconds: float
+    future_seconds: float
+    is_replay_checked: bool
+    needs_nonce: bool
+
+    @classmethod
+    def compile(cls, policy: Dpop | None) -> DpopPolicy | None:
+        """Compile the part of a provider, if it has one."""
+        if policy is None:
+            return None
+        return cls(
+            algorithms=frozenset(canonical_algorithm(name) for name in policy.algorithms),
+            past_seconds=policy.past_seconds,
+            future_seconds=policy.future_seconds,
+            is_replay_checked=policy.replay == "checked",
+            needs_nonce=policy.nonce == "required",
+        )
+
+
+def offered_algorithms(providers: Iterable[CompiledProvider]) -> str:
+    """Return the algorithms of proofs that challenges offer, separated by blanks; empty where DPoP is not taken."""
+    return " ".join(sorted({name for provider in providers if provider.dpop for name in provider.dpop.algorithms}))
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledProvider:
     """One token issuer. Equal when every rule is equal, so that a reload keeps what it may keep.
 
@@ -64,6 +102,7 @@ class CompiledProvider:
         client_id_claim: The claim that names the OAuth client.
         leeway_seconds: Clock difference that is forgiven.
         max_lifetime_seconds: Longest `exp` - `iat`.
+        dpop: What is asked of proofs; None where tokens bound to a DPoP key are refused.
     """
 
     id: str
@@ -75,6 +114,7 @@ class CompiledProvider:
     client_id_claim: str
     leeway_seconds: float
     max_lifetime_seconds: float = MAX_LIFETIME_SECONDS
+    dpop: DpopPolicy | None = None
 
     @property
     def issuer(self) -> str:
@@ -111,7 +151,8 @@ def _problems(provider: Provider, index: int) -> list[ProviderProblem]:
     found = []
     if provider.discovery == "none" and provider.jwks_uri is None:
         found.append(ProviderProblem(("providers", index, "discovery"), "discovery: none needs jwks_uri"))
-    for name, url in (("issuer", provider.issuer), ("jwks_uri", provider.jwks_uri)):
+    hosts = [("jwks_hosts", f"https://{host}") for host in provider.jwks_hosts]
+    for name, url in (("issuer", provider.issuer), ("jwks_uri", provider.jwks_uri), *hosts):
         fault = _url_fault(url, _reach_of(provider)) if url else ""
         if fault:
             found.append(ProviderProblem(("providers", index, name), fault))
@@ -182,4 +223,5 @@ def _compile(provider: Provider) -> CompiledProvider:
         token_types=frozenset(name.lower() for name in provider.typ),
         client_id_claim=provider.client_id_claim,
         leeway_seconds=provider.leeway_seconds,
+        dpop=DpopPolicy.compile(provider.dpop),
     )

@@ -16,6 +16,36 @@ KeyHost = Annotated[
 ]
 
 
+class Dpop(FileModel):
+    """How DPoP proofs are checked (RFC 9449) that come with this issuer's tokens."""
+
+    algorithms: tuple[Algorithm, ...] = Field(
+        ("ES256", "PS256", "EdDSA"), min_length=1, description="Signature algorithms of proofs; told in challenges."
+    )
+    past_seconds: Annotated[Integer, Field(ge=5, le=300)] = Field(60, description="Oldest `iat` of a proof.")
+    future_seconds: Annotated[Integer, Field(ge=0, le=60)] = Field(
+        10, description="How far ahead of ours a client's clock may be."
+    )
+    replay: Literal["checked", "unchecked"] = Field(
+        "checked", description="checked: a proof passes one request, remembered in --store."
+    )
+    nonce: Literal["off", "required"] = Field(
+        "off", description="required: a proof carries a nonce of ours, made with --dpop-nonce-key-file."
+    )
+
+
+class ClientCertificate(FileModel):
+    """Where the client certificate of a certificate-bound token is known from (RFC 8705)."""
+
+    source: Literal["connection", "trusted_hop"] = Field(
+        "connection",
+        description="connection: Envoy's own TLS connection; trusted_hop: x-forwarded-client-cert of one proxy.",
+    )
+    trusted_hop: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
+        None, description="First name (URI, else DNS) in the certificate with which that proxy connects to Envoy."
+    )
+
+
 class Provider(FileModel):
     """One token issuer."""
 
@@ -40,6 +70,7 @@ class Provider(FileModel):
         ("at+jwt", "application/at+jwt"), min_length=1, description="Header `typ`, any letter case."
     )
     client_id_claim: str = Field("client_id", description="Claim that names the OAuth client.")
+    dpop: Dpop | None = Field(None, description="Without it, a token bound to a DPoP key is refused.")
     leeway_seconds: Annotated[Integer, Field(ge=0, le=300)] = 30
     keys_max_age_seconds: Annotated[Integer, Field(ge=60, le=86400)] = 600
     keys_stale_seconds: Annotated[Integer, Field(ge=0, le=604800)] = Field(
@@ -52,3 +83,4 @@ class ProvidersFile(FileModel):
     """All token issuers; a token of any other is refused."""
 
     providers: tuple[Provider, ...] = Field(min_length=1, max_length=100)
+    client_certificate: ClientCertificate = ClientCertificate()
