@@ -25,7 +25,9 @@ from extauthz.recording import PLAIN_FIELDS, Recorder
 from extauthz.servicer import CHECK_METHOD, AuthorizationServicer
 from extauthz.tables import Tables
 from extauthz.tokens.cache import ClaimsCache
+from extauthz.tokens.key_metrics import register_keys
 from extauthz.tokens.key_sets import KeySets
+from extauthz.tokens.key_snapshots import KeySnapshots
 from extauthz.wire import Stamp
 from policy.live import Compiled, Compiler, live_policy
 from policy.loader import PolicySet
@@ -57,7 +59,9 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     clock = clock or SystemClock()
     metrics = ServiceMetrics(NAME, reasons=[*(reason.code for reason in Reason), "review"])
     http = HttpClient()
-    keys = KeySets(http, clock)
+    snapshots = KeySnapshots(settings.jwks_snapshot) if settings.jwks_snapshot else None
+    keys = KeySets(http, clock, snapshots)
+    register_keys(metrics.registry, keys)
     cache = ClaimsCache()
     decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
     card_key_file = CardKeyFile(settings.card_key_file)

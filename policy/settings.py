@@ -32,6 +32,7 @@ class ServiceSettings:
         card_key_file: Name of the file with the secrets that card numbers are hashed with; empty for none.
         store_password_file: Name of the file with the store's password; empty for none.
         store_username: ACL user of the store; empty for its default user.
+        jwks_snapshot: Directory where the keys of token issuers are kept for the next start; empty for none.
     """
 
     policies: str
@@ -43,6 +44,7 @@ class ServiceSettings:
     card_key_file: str = ""
     store_password_file: str = ""
     store_username: str = ""
+    jwks_snapshot: str = ""
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment entry that `read_settings` reads."""

@@ -141,6 +141,15 @@ CARD_KEY_FILE = Setting(
     "FILE",
     service="extauthz",
 )
+JWKS_SNAPSHOT = Setting(
+    "--jwks-snapshot",
+    "Directory where the keys of token issuers are kept, for a start while an issuer is away.",
+    "On a disk of its own user, mode 700: a file that another user could have written is not used. Keys out of it "
+    "live no longer than `keys_stale_seconds` says.",
+    None,
+    "DIR",
+    service="extauthz",
+)
 INSECURE_LISTEN = Setting(
     "--insecure-listen",
     "Accept a --listen that other machines can reach without mutual TLS.",
@@ -252,6 +261,7 @@ SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
     "Secrets": (CARD_KEY_FILE, STORE_PASSWORD_FILE, ADMIN_TOKEN_FILE),
     "Counter store": (STORE, STORE_USERNAME),
     "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),
+    "Token issuers": (JWKS_SNAPSHOT,),
     "Admin pages": (ADMIN,),
     "Times and sizes": (
         MAX_MESSAGE_BYTES,

@@ -27,6 +27,7 @@ from chassis.service import Service
 from chassis.store_url import has_password
 from chassis.tls import TlsOptions
 from extauthz.card_keys import read_card_keys_file
+from extauthz.tokens.key_snapshots import SnapshotRefused, check_directory
 from policy.settings import ServiceSettings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
@@ -191,6 +192,7 @@ def _check_settings(request: ServeRequest) -> None:
     if not re.fullmatch(r"[ !#-\[\]-~]{1,64}", settings.realm):
         raise UsageError("--realm must be 1 to 64 visible ASCII characters without quotes and backslashes")
     _check_secrets(request.service, settings)
+    _check_snapshot(request.service, settings)
     _check_store(request.service, settings)
 
 
@@ -208,6 +210,17 @@ def _check_secrets(service: ServiceName, settings: ServiceSettings) -> None:
             read_one_line(settings.store_password_file)
     except SecretInvalid as error:
         raise UsageError(str(error)) from error
+
+
+def _check_snapshot(service: ServiceName, settings: ServiceSettings) -> None:
+    if not settings.jwks_snapshot:
+        return
+    if service is ServiceName.RATELIMIT:
+        raise UsageError("--jwks-snapshot belongs to extauthz; ratelimit verifies no token")
+    try:
+        check_directory(settings.jwks_snapshot)
+    except SnapshotRefused as refusal:
+        raise UsageError(f"--jwks-snapshot {settings.jwks_snapshot}: {refusal}") from refusal
 
 
 def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
