@@ -45,6 +45,8 @@ def test_compile_equal_files_are_equal_providers():
         (({"issuer": "https://[::1"},), ("providers", 0, "issuer")),
         (({"issuer": "https://a:b@as.example.test"},), ("providers", 0, "issuer")),
         (({"jwks_uri": "http://as.example.test/jwks"},), ("providers", 0, "jwks_uri")),
+        (({"jwks_hosts": ("a:65536",)},), ("providers", 0, "jwks_hosts")),
+        (({"jwks_hosts": ("[a::b::c]",)},), ("providers", 0, "jwks_hosts")),
         (({}, {"id": "again"}), ("providers", 1, "issuer")),
     ],
 )
@@ -67,9 +69,9 @@ def test_check_permits_a_private_network_where_the_provider_says_so():
 
 
 def test_compile_knows_where_discovery_may_lead():
-    changes = {"issuer": "https://AS.example.test/x", "jwks_hosts": ("keys.example.test", "[2001:db8::1]:8443")}
+    changes = {"issuer": "https://AS.example.test/x", "jwks_hosts": ("keys.example.test", "[2606:2800:21f::1]:8443")}
     hosts = compile_providers(_file(changes))[0].source.hosts
-    assert hosts == {("as.example.test", 443), ("keys.example.test", 443), ("2001:db8::1", 8443)}
+    assert hosts == {("as.example.test", 443), ("keys.example.test", 443), ("2606:2800:21f::1", 8443)}
 
 
 @pytest.mark.parametrize(
