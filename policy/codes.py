@@ -6,27 +6,11 @@ A code is never renamed or reused: people look them up and pipelines match on th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class CodeSpec:
-    """One diagnostic code.
-
-    Attributes:
-        title: What is wrong, in a few words.
-        avoid: An example that leads to it.
-        prefer: What to write instead.
-        why: What would go wrong otherwise.
-    """
-
-    title: str
-    avoid: str
-    prefer: str
-    why: str
-
+from policy.binding_codes import BINDING
+from policy.code_spec import CodeSpec
 
 _FILES: Final = {
     "P001": CodeSpec(
@@ -285,10 +269,16 @@ _MEANING: Final = {
         "Daily quotas turn at midnight there, also when clocks change.",
     ),
     "P062": CodeSpec(
-        "a resource that no token can be for",
-        "`resource: {identifier: https://other.example}` without that audience; `http://`; a path in the identifier",
-        "one of the audiences of providers.yaml, such as `https://payments.example`",
-        "Clients would fetch tokens that are refused, or look for the metadata where it is not.",
+        "a resource whose metadata cannot be found",
+        "`resource: {identifier: http://payments.example}`, a path in the identifier",
+        "`https://payments.example`",
+        "Clients build the address of the metadata out of it (RFC 9728 section 3), and trust what they find there.",
+    ),
+    "P063": CodeSpec(
+        "a resource that no token is for (warning)",
+        "`resource: {identifier: https://other.example}` without that audience in providers.yaml",
+        "one of the audiences",
+        "Clients ask token issuers for this name, and their tokens would be refused.",
     ),
     "P070": CodeSpec(
         "metric and currency contradict each other",
@@ -358,5 +348,5 @@ _MEANING: Final = {
     ),
 }
 
-CODES: Final[Mapping[str, CodeSpec]] = MappingProxyType({**_FILES, **_MANIFEST, **_SHAPE, **_MEANING})
+CODES: Final[Mapping[str, CodeSpec]] = MappingProxyType({**_FILES, **_MANIFEST, **_SHAPE, **_MEANING, **BINDING})
 """Every code that a policy set can be given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from policy.checks.binding import check_binding
 from policy.checks.grants import check_grants
 from policy.checks.merchants import check_merchants
 from policy.checks.profiles import check_profiles
@@ -20,6 +21,7 @@ def check_across(parts: Parts) -> None:
     check_profiles(parts)
     check_routes(parts)
     check_grants(parts)
+    check_binding(parts)
     check_merchants(parts)
     check_quotas(parts)
     check_risk(parts)

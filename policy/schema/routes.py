@@ -88,6 +88,9 @@ class Operation(FileModel):
     step_up: StepUp | None = Field(None, description="How strongly the user must have authenticated.")
     actor: ActorPolicy | None = Field(None, description="Without it, a token with `act` is refused.")
     authorization_details: AuthorizationDetails | None = Field(None, description="Consent to exactly this payment.")
+    sender_constraint: Literal["none", "any", "certificate", "dpop"] = Field(
+        "none", description="What the token must be bound to; a bound token always needs its proof."
+    )
     moves_money: Boolean = Field(description="Needs an amount, a currency and a quota that covers it.")
     profile: Identifier | None = Field(None, description="Body profile; needed when money moves.")
     forward_token: Boolean = Field(False, description="Leave `authorization` on for the upstream.")
