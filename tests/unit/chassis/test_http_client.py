@@ -36,6 +36,12 @@ class Server:
                 return web.Response(body=b"x", headers={"content-encoding": "gzip"})
             case "/slow":
                 await self.release.wait()
+            case "/drip":
+                response = web.StreamResponse()
+                await response.prepare(request)
+                await response.write(b"x")
+                await self.release.wait()
+                return response
             case "/chunks":
                 response = web.StreamResponse()
                 await response.prepare(request)
@@ -100,8 +106,9 @@ async def test_get_compressed_reply_fails(server, client):
     assert await _reason(client, f"{server.base}/gzip") == "compressed reply refused"
 
 
-async def test_get_that_hangs_times_out(server, client):
-    assert await _reason(client, f"{server.base}/slow", timeout_seconds=0.05) == "timed out"
+@pytest.mark.parametrize("path", ["/slow", "/drip"])
+async def test_get_that_hangs_or_drips_times_out(server, client, path):
+    assert await _reason(client, server.base + path, timeout_seconds=0.05) == "timed out"
 
 
 async def test_get_without_a_listener_fails(client):
