@@ -20,7 +20,9 @@ def scheme_of(authorization: str) -> str:
     return "" if "," in authorization else authorization.strip(" \t").partition(" ")[0].lower()
 
 
-def write_challenges(challenge: Challenge, authorization: str, *, realm: str, dpop_algorithms: str) -> str:
+def write_challenges(
+    challenge: Challenge, authorization: str, *, realm: str, dpop_algorithms: str, resource_metadata: str = ""
+) -> str:
     """Return the value of `WWW-Authenticate`.
 
     Args:
@@ -28,14 +30,16 @@ def write_challenges(challenge: Challenge, authorization: str, *, realm: str, dp
         authorization: The header as the client sent it; empty for none.
         realm: No quotes or backslashes, like every value here.
         dpop_algorithms: Separated by blanks; empty where DPoP is not taken, and then it is not offered.
+        resource_metadata: Where the metadata of this API is (RFC 9728 section 5.1); empty where there is none.
     """
     detail = _detail(challenge)
-    realm_text = f'realm="{realm}"'
+    found_at = (f'resource_metadata="{resource_metadata}"',) if resource_metadata else ()
+    common = (f'realm="{realm}"', *found_at)
     if not dpop_algorithms:
-        return "Bearer " + ", ".join((realm_text, *detail))
+        return "Bearer " + ", ".join((*common, *detail))
     is_dpop = challenge.error in _DPOP_ERRORS or scheme_of(authorization) == DPOP_SCHEME
-    bearer = (realm_text,) if is_dpop else (realm_text, *detail)
-    dpop = (realm_text, *(detail if is_dpop else ()), f'algs="{dpop_algorithms}"')
+    bearer = common if is_dpop else (*common, *detail)
+    dpop = (*common, *(detail if is_dpop else ()), f'algs="{dpop_algorithms}"')
     return f"Bearer {', '.join(bearer)}, DPoP {', '.join(dpop)}"
 
 

@@ -23,6 +23,7 @@ from policy.cel import CelRules
 from policy.diagnostics import PolicyInvalid
 from policy.loader import PolicySet
 from policy.merchants import MerchantTable
+from policy.resource import metadata_url
 from policy.schema.routes import Operation
 
 
@@ -52,6 +53,7 @@ def compile_tables(
         gate=TokenGate(compile_providers(policy.providers), keys, cache, clock),
         merchants=MerchantTable.compile(policy.merchants),
         keyring=keyring,
+        resource_metadata=metadata_url(policy.routes.resource),
     )
 
 

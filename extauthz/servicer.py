@@ -92,7 +92,13 @@ class AuthorizationServicer:
 
     def _fresh_stamp(self, tables: Tables | None) -> Stamp:
         revision = tables.revision if tables else ""
-        return Stamp(self._ids.decision_id(), revision, self._stamp.errors_uri, self._stamp.realm)
+        return Stamp(
+            self._ids.decision_id(),
+            revision,
+            self._stamp.errors_uri,
+            self._stamp.realm,
+            resource_metadata=tables.resource_metadata if tables else "",
+        )
 
     async def _decide(self, tables: Tables | None, call: _Call, message: bytes, deadline: float) -> Decision:
         if tables is None:

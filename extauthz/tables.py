@@ -50,6 +50,7 @@ class Tables:
         gate: Checks access tokens.
         merchants: Merchants by id.
         keyring: The keys that card numbers are hashed with; None where the operator gave none.
+        resource_metadata: Where clients find the metadata of this API (RFC 9728); empty where there is none.
     """
 
     revision: str
@@ -57,3 +58,4 @@ class Tables:
     gate: TokenGate
     merchants: MerchantTable
     keyring: CardKeyring | None = None
+    resource_metadata: str = ""

@@ -40,6 +40,7 @@ class Stamp:
         errors_uri: Where docs/errors.md is published.
         realm: For WWW-Authenticate (RFC 9110 section 11.5); no quotes or backslashes.
         dpop_algorithms: Of the proofs that are taken, separated by blanks; empty where DPoP is not taken.
+        resource_metadata: Where the metadata of this API is (RFC 9728); empty where there is none.
     """
 
     decision_id: str
@@ -47,6 +48,7 @@ class Stamp:
     errors_uri: str
     realm: str
     dpop_algorithms: str = ""
+    resource_metadata: str = ""
 
 
 def parse_check_request(data: bytes) -> AuthzRequest | Deny:
@@ -200,7 +202,11 @@ def _deny_headers(deny: Deny, stamp: Stamp, request: AuthzRequest | None) -> Map
     if deny.challenge is not None:
         authorization = request.headers.get("authorization", "") if request else ""
         headers["www-authenticate"] = write_challenges(
-            deny.challenge, authorization, realm=stamp.realm, dpop_algorithms=stamp.dpop_algorithms
+            deny.challenge,
+            authorization,
+            realm=stamp.realm,
+            dpop_algorithms=stamp.dpop_algorithms,
+            resource_metadata=stamp.resource_metadata,
         )
     if deny.dpop_nonce:
         headers[DPOP_NONCE_HEADER] = deny.dpop_nonce

@@ -58,6 +58,8 @@ def envoy_configuration(reference: str) -> str:
         _HEADER.format(source="envoy/tollhouse.yaml") + reference[reference.index("\n#\n# Order is the product") + 1 :]
     )
     text = _exchange(text, _address("127.0.0.1", DEFAULTS.envoy), _address("0.0.0.0", DEFAULTS.envoy))  # noqa: S104
+    # In the metadata of the API: clients of this stack ask the issuer of this stack.
+    text = _exchange(text, f'"http://127.0.0.1:{DEFAULTS.issuer}"', f'"{ISSUER_URL}"')
     for name, port in _CLUSTERS.items():
         text = _exchange(text, _address("127.0.0.1", port), _address(_HOSTS.get(name, name), port))
         text = _exchange(text, f"  - name: {name}\n    type: STATIC\n", f"  - name: {name}\n{_BY_NAME}")

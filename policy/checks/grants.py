@@ -92,4 +92,4 @@ def _check_resource(parts: Parts, file: RoutesFile) -> None:
         parts.add(ROUTES_FILE, path, "P062", message)
     elif providers is not None and not any(identifier in provider.audiences for provider in providers.providers):
         message = f"{quote(identifier)} is no audience of providers.yaml, so a token for it would be refused"
-        parts.add(ROUTES_FILE, path, "P062", message)
+        parts.add(ROUTES_FILE, path, "P063", message, "warning")
