@@ -20,7 +20,11 @@ from aiohttp.resolver import ThreadedResolver
 from chassis.reach import Reach, is_loopback_host, kind_of, may_connect
 
 _CHUNK_BYTES = 16 * 1024
-_USER_AGENT = "tollhouse"
+_HEADERS = {
+    "user-agent": "tollhouse",
+    "accept": "application/json, application/jwk-set+json",
+    "accept-encoding": "identity",
+}
 _ADDRESS_REFUSED = "address refused"
 _MAX_CONNECTIONS = 128
 """Above the number of token issuers of a policy set, so that those that hang leave room for the others."""
@@ -104,7 +108,7 @@ class HttpClient:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(resolver=resolver, limit=_MAX_CONNECTIONS, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"user-agent": _USER_AGENT, "accept": "application/json", "accept-encoding": "identity"},
+                headers=_HEADERS,
                 trust_env=False,
                 auto_decompress=False,
             )

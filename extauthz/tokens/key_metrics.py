@@ -40,9 +40,13 @@ class _KeyCollector(Collector):
         failures = CounterMetricFamily(
             "tollhouse_token_keys_fetch_failures", "Fetches that brought no usable keys.", labels=_LABELS
         )
+        skipped = GaugeMetricFamily(
+            "tollhouse_token_keys_skipped", "Keys of the set that are not used; the log says why.", labels=_LABELS
+        )
         for state in self._keys.states():
             usable.add_metric((state.provider,), float(state.is_usable))
             past_age.add_metric((state.provider,), state.seconds_past_age)
             left.add_metric((state.provider,), state.seconds_left)
             failures.add_metric((state.provider,), state.failures)
-        yield from (usable, past_age, left, failures)
+            skipped.add_metric((state.provider,), state.skipped)
+        yield from (usable, past_age, left, failures, skipped)

@@ -51,6 +51,7 @@ class KeyState:
         seconds_past_age: How long ago the keys should have been refreshed; 0 while they are fresh.
         seconds_left: How long the keys there are may be used if the issuer stays away.
         failures: Failed fetches of this process.
+        skipped: Keys of the set that are not used.
     """
 
     provider: str
@@ -58,6 +59,7 @@ class KeyState:
     seconds_past_age: float
     seconds_left: float
     failures: int
+    skipped: int
 
 
 class KeySets:
@@ -138,17 +140,19 @@ class KeySets:
         return tuple(sorted(f"keys of token issuer {issuer}" for issuer in self._never_loaded(required)))
 
     def warnings(self) -> tuple[str, ...]:
-        """Say, in words, whose keys are past their age, of a snapshot, or have not arrived since a reload."""
+        """Say, in words, what should be looked at: keys that are old, of a snapshot, missing, or secret."""
         now = self._clock.monotonic()
         known = [self._issuers[source] for source in self._followed]
         past = [issuer for issuer in known if issuer.held is not None and now >= issuer.held.fresh_until]
         old = [issuer.source.issuer for issuer in past if not issuer.is_restored]
         restored = [issuer.source.issuer for issuer in past if issuer.is_restored]
         new = self._never_loaded(self._followed.keys() - self._required)
+        leaking = [each.source.issuer for each in known if each.held is not None and each.held.keys.is_leaking]
         return (
             *(f"keys of token issuer {issuer} are past their age" for issuer in sorted(old)),
             *(f"keys of token issuer {issuer} are of a snapshot" for issuer in sorted(restored)),
             *(f"keys of token issuer {issuer} have not arrived" for issuer in sorted(new)),
+            *(f"token issuer {issuer} publishes a secret key; it is not used" for issuer in sorted(leaking)),
             *([f"key snapshots: {self._save_fault}"] if self._save_fault else ()),
         )
 
@@ -277,7 +281,8 @@ def _state(provider: CompiledProvider, issuer: IssuerKeys, now: float) -> KeySta
     held = issuer.held
     past_age = 0.0 if held is None else max(0.0, now - held.fresh_until)
     left = 0.0 if held is None else max(0.0, held.fresh_until + issuer.times.stale - now)
-    return KeyState(provider.id, left > 0, past_age, left, issuer.all_failures)
+    skipped = 0 if held is None else len(held.keys.skipped)
+    return KeyState(provider.id, left > 0, past_age, left, issuer.all_failures, skipped)
 
 
 def _unavailable(detail: str) -> Unavailable:

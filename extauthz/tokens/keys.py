@@ -26,6 +26,8 @@ MAX_RSA_EXPONENT_BITS = 64
 """Beyond these, one verification would hold up every other request."""
 
 _LIMITS = JsonLimits(max_bytes=MAX_JWKS_BYTES, max_depth=8)
+_SYMMETRIC_PUBLISHED = "symmetric key published"
+_PRIVATE_PUBLISHED = "private key published"
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 _SMALL_PRIMES = tuple(p for p in range(3, 168) if all(p % q for q in range(2, p)))
@@ -66,6 +68,11 @@ class KeySet:
     by_name: Mapping[tuple[str | None, str], VerificationKey]
     skipped: tuple[str, ...]
     fingerprint: str
+
+    @property
+    def is_leaking(self) -> bool:
+        """Tell whether a key that must be secret was published; it is left out, and its owner must be told."""
+        return _SYMMETRIC_PUBLISHED in self.skipped or _PRIVATE_PUBLISHED in self.skipped
 
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
         """Return the key for a token header, or None."""
@@ -159,9 +166,9 @@ def read_key(jwk: Any) -> VerificationKey | str:
 def usage_fault(jwk: Mapping[str, Any]) -> str:
     """Check what the key says it is for (RFC 7517 sections 4.2 and 4.3), and that it is public."""
     if jwk.get("kty") == "oct":
-        return "symmetric key published"
+        return _SYMMETRIC_PUBLISHED
     if _PRIVATE_MEMBERS & jwk.keys():
-        return "private key published"
+        return _PRIVATE_PUBLISHED
     if "use" in jwk and jwk["use"] != "sig":
         return "use is not sig"
     operations = jwk.get("key_ops")

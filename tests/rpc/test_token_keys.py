@@ -159,6 +159,28 @@ async def test_rotation_new_keys_pass_at_once_and_old_ones_stop_with_what_was_re
         assert await gate.reason(gate.token(NEW)) == "allow"
 
 
+@pytest.mark.parametrize("leak", [{"kty": "oct", "kid": "s", "k": "c2VjcmV0"}, NEW.jwk(d="c2VjcmV0")], ids=["oct", "d"])
+async def test_published_secret_is_not_used_and_shown_while_the_other_keys_serve(tmp_path, leak):
+    async with IssuerServer(keys=[OLD, leak]) as issuer, running(tmp_path, issuer.issuer, now()) as gate:
+        assert await gate.reason(gate.token(OLD)) == "allow"
+        assert await gate.reason(gate.token(NEW)) == "access_token_invalid"
+        warning = f"token issuer {issuer.issuer} publishes a secret key; it is not used"
+        assert gate.service.readiness().warnings == (warning,)
+        assert gate.metric("skipped") == 1
+
+
+async def test_failing_disk_of_the_snapshots_is_shown_while_calls_are_answered(tmp_path):
+    directory = tmp_path / "keys"
+    directory.mkdir(mode=0o700)
+    async with IssuerServer(keys=[OLD]) as issuer, running(tmp_path, issuer.issuer, now(), str(directory)) as gate:
+        await until(lambda: list(directory.iterdir()))
+        directory.rename(tmp_path / "gone")
+        gate.clock.advance(500)
+        await until(lambda: gate.service.readiness().warnings)
+        assert gate.service.readiness().warnings == ("key snapshots: the directory cannot be read",)
+        assert await gate.reason(gate.token(OLD)) == "allow"
+
+
 async def test_outage_serves_on_within_the_bound_and_shows_it(tmp_path):
     async with IssuerServer(keys=[OLD]) as issuer, running(tmp_path, issuer.issuer, now()) as gate:
         cached = gate.token(OLD, exp=int(gate.clock.now) + 86_400)
