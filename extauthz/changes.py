@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from policy.loader import PolicySet
+from policy.schema.providers import Provider
 from policy.schema.routes import Operation
 
 _IDS_IN_A_LINE: Final = 100
+_ACTIONS: Final = ("decline", "step_up", "review")
+"""Of risk rules, the strictest first."""
 
 
 def loosened(old: PolicySet, new: PolicySet) -> list[str]:
@@ -24,8 +27,10 @@ def _rules(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"risk rule {before.id} was removed"
         elif before.mode == "enforce" and rule.mode == "shadow":
             yield f"risk rule {before.id} went from enforce to shadow"
-        elif before.action == "decline" and rule.action == "review":
-            yield f"risk rule {before.id} went from decline to review"
+        elif _ACTIONS.index(rule.action) > _ACTIONS.index(before.action):
+            yield f"risk rule {before.id} went from {before.action} to {rule.action}"
+        elif before.step_up is not None and rule.step_up not in (None, before.step_up):
+            yield f"risk rule {before.id} has another step-up; it may ask less"
         elif (before.when, before.operations, before.on_missing) != (rule.when, rule.operations, rule.on_missing):
             yield f"risk rule {before.id} has another condition; it may hit less"
 
@@ -81,6 +86,9 @@ def _merchants(old: PolicySet, new: PolicySet) -> Iterator[str]:
 
 def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:
     before = {provider.issuer: provider for provider in old.providers.providers}
+    before_limit, limit = (file.providers.failed_authentications_per_minute for file in (old, new))
+    if limit > before_limit:
+        yield f"an address may fail to authenticate {limit} times a minute"
     for provider in new.providers.providers:
         known = before.get(provider.issuer)
         if known is None:
@@ -92,8 +100,20 @@ def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"provider {provider.id} accepts algorithm {algorithm}"
         for typ in sorted(set(provider.typ) - set(known.typ)):
             yield f"provider {provider.id} accepts token type {typ}"
+        yield from _token_profile(known, provider)
         if provider.leeway_seconds > known.leeway_seconds:
             yield f"provider {provider.id} accepts tokens {provider.leeway_seconds} s past their end"
+
+
+def _token_profile(known: Provider, provider: Provider) -> Iterator[str]:
+    if known.payload_typ and set(provider.payload_typ) != set(known.payload_typ):
+        yield f"provider {provider.id} tells access tokens by other values of the claim typ"
+    if provider.accept_scope_list and not known.accept_scope_list:
+        yield f"provider {provider.id} accepts lists of scopes"
+    if (provider.scope_claim, provider.client_id_claim) != (known.scope_claim, known.client_id_claim):
+        yield f"provider {provider.id} reads scopes or the client from another claim"
+    if provider.max_lifetime_seconds > known.max_lifetime_seconds:
+        yield f"provider {provider.id} accepts tokens that live for {provider.max_lifetime_seconds} s"
 
 
 def _cards(old: PolicySet, new: PolicySet) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from policy.binding_codes import BINDING
 from policy.code_spec import CodeSpec
+from policy.token_codes import TOKENS
 
 _FILES: Final = {
     "P001": CodeSpec(
@@ -252,7 +253,7 @@ _MEANING: Final = {
     ),
     "P059": CodeSpec(
         "a step-up that asks for nothing",
-        "`step_up: {}`",
+        "`step_up: {}`; `action: step_up` alone; `step_up` with `action: review`",
         "`acr_values`, `max_age_seconds`, or both",
         "It would look like protection and be none.",
     ),
@@ -348,5 +349,7 @@ _MEANING: Final = {
     ),
 }
 
-CODES: Final[Mapping[str, CodeSpec]] = MappingProxyType({**_FILES, **_MANIFEST, **_SHAPE, **_MEANING, **BINDING})
+CODES: Final[Mapping[str, CodeSpec]] = MappingProxyType(
+    {**_FILES, **_MANIFEST, **_SHAPE, **_MEANING, **BINDING, **TOKENS}
+)
 """Every code that a policy set can be given."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from chassis.reach import Reach, is_loopback_host, kind_of, may_connect
+from extauthz.tokens.token_shape import TokenShape
 from extauthz.tokens.verify import canonical_algorithm
 from policy.schema.providers import Dpop, Provider, ProvidersFile
 
@@ -102,6 +103,7 @@ class CompiledProvider:
         client_id_claim: The claim that names the OAuth client.
         leeway_seconds: Clock difference that is forgiven.
         max_lifetime_seconds: Longest `exp` - `iat`.
+        shape: How its tokens are written.
         dpop: What is asked of proofs; None where tokens bound to a DPoP key are refused.
     """
 
@@ -114,6 +116,7 @@ class CompiledProvider:
     client_id_claim: str
     leeway_seconds: float
     max_lifetime_seconds: float = MAX_LIFETIME_SECONDS
+    shape: TokenShape = TokenShape()
     dpop: DpopPolicy | None = None
 
     @property
@@ -223,5 +226,7 @@ def _compile(provider: Provider) -> CompiledProvider:
         token_types=frozenset(name.lower() for name in provider.typ),
         client_id_claim=provider.client_id_claim,
         leeway_seconds=provider.leeway_seconds,
+        max_lifetime_seconds=provider.max_lifetime_seconds,
+        shape=TokenShape.compile(provider),
         dpop=DpopPolicy.compile(provider.dpop),
     )

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from chassis.reach import AddressKind, Reach, kind_of, may_connect
 from policy.checks.common import check_unique
+from policy.checks.token_profiles import check_token_profile
 from policy.names import PROVIDERS_FILE
 from policy.parts import Parts
 from policy.schema.providers import Provider, ProvidersFile
@@ -35,6 +36,7 @@ def check_providers(parts: Parts) -> None:
 
 def _check_provider(parts: Parts, index: int, provider: Provider) -> None:
     path = ("providers", index)
+    check_token_profile(parts, path, provider)
     _check_url(parts, (*path, "issuer"), provider.issuer, provider)
     if provider.jwks_uri is not None:
         _check_url(parts, (*path, "jwks_uri"), provider.jwks_uri, provider)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from policy.schema.base import Boolean, FileModel, Identifier, Integer
+from policy.schema.token_profiles import TokenProfile
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$", max_length=500)]
@@ -46,7 +47,7 @@ class ClientCertificate(FileModel):
     )
 
 
-class Provider(FileModel):
+class Provider(TokenProfile):
     """One token issuer."""
 
     id: Identifier
@@ -66,10 +67,6 @@ class Provider(FileModel):
     )
     audiences: tuple[str, ...] = Field(min_length=1, description="A token must name one of these.")
     algorithms: tuple[Algorithm, ...] = Field(min_length=1, description="Signature algorithms accepted.")
-    typ: tuple[str, ...] = Field(
-        ("at+jwt", "application/at+jwt"), min_length=1, description="Header `typ`, any letter case."
-    )
-    client_id_claim: str = Field("client_id", description="Claim that names the OAuth client.")
     dpop: Dpop | None = Field(None, description="Without it, a token bound to a DPoP key is refused.")
     leeway_seconds: Annotated[Integer, Field(ge=0, le=300)] = 30
     keys_max_age_seconds: Annotated[Integer, Field(ge=60, le=86400)] = 600
@@ -83,4 +80,7 @@ class ProvidersFile(FileModel):
     """All token issuers; a token of any other is refused."""
 
     providers: tuple[Provider, ...] = Field(min_length=1, max_length=100)
+    failed_authentications_per_minute: Annotated[Integer, Field(ge=1, le=100_000)] = Field(
+        300, description="Refused tokens of one address, after which its next unknown token is not looked into."
+    )
     client_certificate: ClientCertificate = ClientCertificate()

@@ -9,6 +9,7 @@ from policy.binding_codes import BINDING
 from policy.codes import CODES
 from policy.diagnostics import PolicyInvalid
 from policy.loader import load_policy_set
+from policy.token_codes import TOKENS
 
 ANOTHER_LOOK = """\
   - operation: ⟦look
@@ -144,6 +145,13 @@ DEFECTS = [
         "P041",
         ("routes.yaml", "profile: plain\n", f"profile: plain\n    {CONSENT % '{⟦payee.acount: /to}'}\n"),
     ),
+    ("a rule that asks for no step-up in particular", "P059", ("risk.yaml", "decline", "⟦step_up")),
+    (
+        "a step-up that no rule asks for",
+        "P059",
+        ("risk.yaml", "decline\n", "decline\n    ⟦step_up: {acr_values: [a]}\n"),
+    ),
+    ("a step-up rule without content", "P059", ("risk.yaml", "decline\n", "step_up\n    ⟦step_up: {}\n")),
     ("a step-up without content", "P059", ("routes.yaml", "profile: plain\n", "profile: plain\n    ⟦step_up: {}\n")),
     (
         "an acr that would end a challenge",
@@ -259,7 +267,7 @@ def test_defect_is_reported_with_its_code_where_it_stands(tmp_path, name, code, 
 
 def test_every_code_is_known_and_tested_or_named_here():
     tested_elsewhere = {"P001", "P002", "P003", "P020", "P022", "P025", "P026", "P027", "P044", "P056"}
-    tested_elsewhere |= {"P063", "P076", "P078", "P081"} | set(BINDING)
+    tested_elsewhere |= {"P063", "P076", "P078", "P081"} | set(BINDING) | set(TOKENS)
     assert {code for _, code, _ in DEFECTS} | tested_elsewhere == set(CODES)
 
 
