@@ -52,16 +52,21 @@ def resource_metadata(policy: PolicySet) -> dict[str, Any] | None:
     resource = policy.routes.resource
     if resource is None:
         return None
-    operations = policy.routes.operations
+    operations, providers = policy.routes.operations, policy.providers.providers
     details = {each.authorization_details.type for each in operations if each.authorization_details is not None}
+    bindings = {operation.sender_constraint for operation in operations}
+    proofs = dict.fromkeys(name for each in providers if each.dpop is not None for name in each.dpop.algorithms)
     optional = {
+        "tls_client_certificate_bound_access_tokens": bool(bindings & {"any", "certificate"}),
+        "dpop_signing_alg_values_supported": list(proofs),
+        "dpop_bound_access_tokens_required": bindings == {"dpop"},
         "authorization_details_types_supported": sorted(details),
         "resource_name": resource.name,
         "resource_documentation": resource.documentation,
     }
     return {
         "resource": resource.identifier,
-        "authorization_servers": [provider.issuer for provider in policy.providers.providers],
+        "authorization_servers": [provider.issuer for provider in providers],
         "scopes_supported": sorted({scope for operation in operations for scope in operation.scopes}),
         "bearer_methods_supported": ["header"],
         **{name: value for name, value in optional.items() if value},

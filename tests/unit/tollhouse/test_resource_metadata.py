@@ -56,6 +56,31 @@ def test_metadata_is_what_the_set_says(tmp_path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("bindings", "members"),
+    [
+        (("none", "none"), {"dpop_signing_alg_values_supported": ["ES256"]}),
+        (
+            ("dpop", "dpop"),
+            {"dpop_signing_alg_values_supported": ["ES256"], "dpop_bound_access_tokens_required": True},
+        ),
+        (
+            ("dpop", "certificate"),
+            {"dpop_signing_alg_values_supported": ["ES256"], "tls_client_certificate_bound_access_tokens": True},
+        ),
+    ],
+)
+def test_metadata_says_what_tokens_may_or_must_be_bound_to(tmp_path, bindings, members) -> None:
+    pay, look = bindings
+    changes = (
+        ("providers.yaml", "    algorithms", "    dpop: {algorithms: [ES256]}\n    algorithms"),
+        ("routes.yaml", "    moves_money: true\n", f"    moves_money: true\n    sender_constraint: {pay}\n"),
+        ("routes.yaml", "    moves_money: false\n", f"    moves_money: false\n    sender_constraint: {look}\n"),
+    )
+    found = resource_metadata(load_policy_set(write_set(tmp_path, RESOURCE, *changes)))
+    assert {name: value for name, value in found.items() if name.startswith(("dpop_", "tls_"))} == members
+
+
 def test_set_without_a_resource_leaves_no_route(tmp_path) -> None:
     policy = load_policy_set(write_set(tmp_path))
     assert resource_metadata(policy) is None
