@@ -97,6 +97,7 @@ class AuthorizationServicer:
             revision,
             self._stamp.errors_uri,
             self._stamp.realm,
+            dpop_algorithms=tables.dpop_algorithms if tables else "",
             resource_metadata=tables.resource_metadata if tables else "",
         )
 

@@ -23,6 +23,7 @@ class OperationPolicy:
         operation: Name from routes.yaml.
         demands: What a token must say before the body is read.
         merchant: Where the token names its merchant.
+        sender_constraint: What the token must be bound to: `none`, `any`, `certificate` or `dpop`.
         moves_money: Amount, currency and merchant must be in the body.
         body: Reads the payment; None where the operation reads no body.
         rules: Risk rules of this operation.
@@ -33,6 +34,7 @@ class OperationPolicy:
     operation: str
     demands: TokenDemands
     merchant: MerchantClaims
+    sender_constraint: str
     moves_money: bool
     body: BodyReader | None
     rules: RuleSet
@@ -50,6 +52,7 @@ class Tables:
         gate: Checks access tokens.
         merchants: Merchants by id.
         keyring: The keys that card numbers are hashed with; None where the operator gave none.
+        dpop_algorithms: Of DPoP proofs that are taken, separated by blanks; empty where none are.
         resource_metadata: Where clients find the metadata of this API (RFC 9728); empty where there is none.
     """
 
@@ -58,4 +61,5 @@ class Tables:
     gate: TokenGate
     merchants: MerchantTable
     keyring: CardKeyring | None = None
+    dpop_algorithms: str = ""
     resource_metadata: str = ""

@@ -203,7 +203,11 @@ def _is_writable_file(path: Path) -> bool:
 def _check_secrets(service: ServiceName, settings: ServiceSettings) -> None:
     if service is ServiceName.RATELIMIT and settings.card_key_file:
         raise UsageError("--card-key-file belongs to extauthz; ratelimit counts by keyed hashes and needs no key")
+    if service is ServiceName.RATELIMIT and settings.dpop_nonce_key_file:
+        raise UsageError("--dpop-nonce-key-file belongs to extauthz; ratelimit reads no proofs")
     try:
+        if settings.dpop_nonce_key_file:
+            read_card_keys_file(settings.dpop_nonce_key_file)
         if settings.card_key_file:
             read_card_keys_file(settings.card_key_file)
         if settings.store_password_file:
@@ -224,17 +228,28 @@ def _check_snapshot(service: ServiceName, settings: ServiceSettings) -> None:
 
 
 def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
-    if service is ServiceName.EXTAUTHZ:
-        if settings.store or settings.store_password_file or settings.store_username:
-            raise UsageError("--store belongs to ratelimit; extauthz uses no store")
-        return
-    if not settings.store:
-        raise UsageError("--store is needed, one for all replicas; memory: counts for one lone process, which forgets")
     login = settings.store_password_file or settings.store_username
+    if service is ServiceName.EXTAUTHZ and settings.store == EMBEDDED_STORE:
+        raise UsageError("--store embedded: belongs to ratelimit; memory: remembers proofs for one lone process")
+    if not settings.store:
+        _check_storeless(service, has_login=bool(login))
+        return
     if settings.store in (EMBEDDED_STORE, ratelimit.server.MEMORY_STORE):
         if login:
             raise UsageError(f"--store {settings.store} asks for no login; take the --store-... options off")
         return
+    _check_store_url(settings)
+
+
+def _check_storeless(service: ServiceName, *, has_login: bool) -> None:
+    if service is ServiceName.RATELIMIT:
+        raise UsageError("--store is needed, one for all replicas; memory: counts for one lone process, which forgets")
+    # Whether extauthz needs one is found when its policy set is loaded (P093).
+    if has_login:
+        raise UsageError("--store-username and --store-password-file need --store")
+
+
+def _check_store_url(settings: ServiceSettings) -> None:
     known = ("redis://", "rediss://", "unix://", EMBEDDED_STORE, ratelimit.server.MEMORY_STORE)
     if not settings.store.startswith(known):
         raise UsageError(f"--store must be one of {', '.join(known)}")

@@ -13,7 +13,7 @@ from typing import Final
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable
 from extauthz.challenges import DPOP_SCHEME, scheme_of
-from extauthz.model import AuthzRequest, Deny, Principal, Unavailable
+from extauthz.model import AuthzRequest, Confirmation, Deny, Principal, Unavailable
 from extauthz.reasons import Reason
 from extauthz.tokens import refusals
 from extauthz.tokens.certificates import CertificateSource
@@ -119,3 +119,21 @@ class SenderConstraint:
         except StoreUnavailable as error:
             return Unavailable(Reason.REPLAY_STORE_UNAVAILABLE, error.reason)
         return None if is_ours else refusals.invalid_proof("the proof was used before")
+
+
+def unmet_constraint(demand: str, principal: Principal) -> Deny | None:
+    """Refuse a token that is not bound to what a route demands (FAPI 2.0 Security Profile section 5.3.4).
+
+    Args:
+        demand: `none`, `any`, `certificate` or `dpop`.
+        principal: From the gate, so what its token is bound to was confirmed.
+    """
+    if demand == "none":
+        return None
+    confirmation = principal.confirmation or Confirmation()
+    is_met = {
+        "any": principal.confirmation is not None,
+        "certificate": confirmation.certificate is not None,
+        "dpop": confirmation.jkt is not None,
+    }[demand]
+    return None if is_met else refusals.unbound("this operation takes tokens with another binding only")
