@@ -15,6 +15,7 @@ from extauthz.reasons import Reason
 from extauthz.risk import RiskOutcome
 from extauthz.routes import select
 from extauthz.tables import OperationPolicy, Tables
+from extauthz.tokens.constraint import unmet_constraint
 from policy.handoff import NONE, write_card_keys
 from policy.merchants import MerchantEntry
 
@@ -76,8 +77,9 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
     trail.step = "assess"
     values = _attributes(operation, request, principal, authorized, request.time or clock.wall())
     trail.risk = operation.rules.assess(values)
-    if trail.risk.verdict == "decline":
-        return Deny(Reason.PAYMENT_BLOCKED)
+    refusal = _risk_refusal(trail.risk, operation, principal)
+    if refusal is not None:
+        return refusal
     if clock.monotonic() > deadline:
         # Envoy has stopped listening and answered without us: never a late allow.
         return Unavailable(Reason.DEADLINE_EXCEEDED)
@@ -85,6 +87,7 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
         handoff=_handoff(operation, authorized),
         forward_token=operation.forward_token,
         is_review=trail.risk.verdict == "review",
+        dpop_nonce=principal.next_nonce,
     )
 
 
@@ -92,7 +95,9 @@ def _authorize(
     tables: Tables, operation: OperationPolicy, request: AuthzRequest, principal: Principal, trail: Trail
 ) -> _Authorized | Deny:
     """Step 4: what the token may, its merchant, then the body, its merchant, and the consent to this payment."""
-    refusal = operation.demands.refusal(principal)
+    refusal = unmet_constraint(operation.sender_constraint, principal)
+    if refusal is None:
+        refusal = operation.demands.refusal(principal)
     if refusal is not None:
         return refusal
     merchant = _bound_merchant(tables, operation, principal, trail)
@@ -151,6 +156,17 @@ def _attributes(
         "time.hour": local.hour,
         "time.weekday": local.isoweekday(),
     }
+
+
+def _risk_refusal(risk: RiskOutcome, operation: OperationPolicy, principal: Principal) -> Deny | None:
+    """Decline, or ask for the step-up that a rule demands and this token does not show; one at a time."""
+    if risk.verdict == "decline":
+        return Deny(Reason.PAYMENT_BLOCKED)
+    for step_up in risk.step_ups:
+        refusal = operation.demands.step_up_refusal(principal, step_up)
+        if refusal is not None:
+            return refusal
+    return None
 
 
 def _handoff(operation: OperationPolicy, authorized: _Authorized) -> dict[str, str]:

@@ -126,13 +126,22 @@ class TokenDemands:
         """Return why this token may not do this operation, or None; step-up comes first, since it renews the token."""
         if self.needs_user and not _has_authenticated_user(principal):
             return _forbidden(Reason.USER_REQUIRED, "nothing says that a user authenticated")
-        if self.step_up is not None and not self.step_up.is_met(principal.claims, self.clock.wall()):
-            return self._step_up(self.step_up, principal)
+        refusal = None if self.step_up is None else self.step_up_refusal(principal, self.step_up)
+        if refusal is not None:
+            return refusal
         if not self.actors.is_met(principal):
             return _forbidden(Reason.ACTOR_NOT_ALLOWED, "the outermost actor is not one that may act here")
         return require_scopes(principal, self.scopes)
 
-    def _step_up(self, step_up: StepUp, principal: Principal) -> Deny:
+    def step_up_refusal(self, principal: Principal, step_up: StepUp) -> Deny | None:
+        """Return the challenge of a step-up that this token does not meet, or None.
+
+        Args:
+            principal: The caller.
+            step_up: Of the operation, or of a risk rule that fired.
+        """
+        if step_up.is_met(principal.claims, self.clock.wall()):
+            return None
         if not _may_have_user(principal):
             # A challenge that such a client cannot meet would send it round in circles.
             return _forbidden(Reason.USER_REQUIRED, "step-up of a token without user")

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from policy.attributes import attribute_catalogue
-from policy.checks.common import check_known, check_pointer, check_unique
+from policy.checks.common import check_known, check_pointer, check_step_up, check_unique
 from policy.diagnostics import quote
 from policy.names import ROUTES_FILE
 from policy.parts import Parts
@@ -29,20 +29,12 @@ def check_grants(parts: Parts) -> None:
             parts.add(ROUTES_FILE, (*path, "scopes"), "P057", message)
         for position, pointer in enumerate(operation.merchant.other_claims):
             check_pointer(parts, ROUTES_FILE, (*path, "merchant", "other_claims", position), pointer)
-        _check_step_up(parts, index, operation)
+        if operation.step_up is not None:
+            check_step_up(parts, ROUTES_FILE, (*path, "step_up"), operation.step_up)
         _check_actors(parts, index, operation)
         if operation.authorization_details is not None:
             _check_details(parts, index, operation.authorization_details)
             _check_compared(parts, index, operation, operation.authorization_details)
-
-
-def _check_step_up(parts: Parts, index: int, operation: Operation) -> None:
-    step_up, path = operation.step_up, ("operations", index, "step_up")
-    if step_up is None:
-        return
-    check_unique(parts, ROUTES_FILE, (*path, "acr_values"), ("", step_up.acr_values))
-    if not step_up.acr_values and step_up.max_age_seconds is None:
-        parts.add_at_key(ROUTES_FILE, path, "P059", "step_up needs acr_values or max_age_seconds")
 
 
 def _check_actors(parts: Parts, index: int, operation: Operation) -> None:
