@@ -75,10 +75,12 @@ def compile_tables(
     audiences = frozenset(name for provider in policy.providers.providers for name in provider.audiences)
     providers = compile_providers(policy.providers)
     means = _Means(CelRules(), given.keyring, clock, audiences)
+    gate = TokenGate(providers, keys, cache, clock, _constraint(policy, clock, given))
+    gate.failures_per_minute = policy.providers.failed_authentications_per_minute
     return Tables(
         revision=policy.revision,
         routes=RouteTable(_routes(policy, means)),
-        gate=TokenGate(providers, keys, cache, clock, _constraint(policy, clock, given)),
+        gate=gate,
         merchants=MerchantTable.compile(policy.merchants),
         keyring=given.keyring,
         dpop_algorithms=offered_algorithms(providers),

@@ -104,6 +104,15 @@ class Reason(ReasonEnum):
         "Wait as long as Retry-After says, then send the request again with a new proof.",
         "later",
     )
+    AUTHENTICATION_FAILURES = ReasonSpec(
+        "authentication_failures",
+        429,
+        "Too many access tokens from this address were refused.",
+        "`failed_authentications_per_minute` of providers.yaml: a token that was not verified before is not looked "
+        "into until the address has been quiet. Tokens that were verified go on.",
+        "Stop sending tokens that are refused; try again after Retry-After.",
+        "later",
+    )
     SCOPE_INSUFFICIENT = ReasonSpec(
         "insufficient_scope",
         403,

@@ -34,6 +34,8 @@ class FailedAuthentications:
             per_minute: How many failures fit into a minute.
             now: Monotonic time, seconds.
         """
+        if not self._levels:
+            return 0
         level = self._level(_key(address), per_minute, now)
         if level <= per_minute - 1:
             return 0

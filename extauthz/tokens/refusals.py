@@ -35,6 +35,11 @@ def presentation(detail: str) -> Deny:
     return Deny(Reason.ACCESS_TOKEN_PRESENTATION, _PRESENTATION, detail)
 
 
+def too_many(wait_seconds: int) -> Deny:
+    """Refuse to look into a token of an address with too many failures (RFC 6585 section 4)."""
+    return Deny(Reason.AUTHENTICATION_FAILURES, detail="too many failures", retry_after_seconds=wait_seconds)
+
+
 def missing() -> Deny:
     """Refuse a request without credentials: a challenge without error code (RFC 6750 section 3.1)."""
     return Deny(Reason.ACCESS_TOKEN_MISSING, Challenge(), "no bearer credentials")
