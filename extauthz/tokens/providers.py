@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from chassis.reach import Reach, is_loopback_host, kind_of, may_connect
-from extauthz.tokens.token_shape import TokenShape
+from extauthz.tokens.token_shape import RFC_9068, TokenShape
 from extauthz.tokens.verify import canonical_algorithm
 from policy.schema.providers import Dpop, Provider, ProvidersFile
 
@@ -116,7 +116,7 @@ class CompiledProvider:
     client_id_claim: str
     leeway_seconds: float
     max_lifetime_seconds: float = MAX_LIFETIME_SECONDS
-    shape: TokenShape = TokenShape()
+    shape: TokenShape = RFC_9068
     dpop: DpopPolicy | None = None
 
     @property

@@ -67,6 +67,9 @@ class TokenShape:
         return frozenset(names) if all(isinstance(name, str) and _SCOPE.match(name) for name in names) else None
 
 
+RFC_9068 = TokenShape()
+
+
 def is_one_client(claims: Mapping[str, Any], client_id_claim: str) -> bool:
     """Tell whether the claim that names the client and `client_id`, where both are there, name the same."""
     return "client_id" not in claims or claims["client_id"] == claims.get(client_id_claim)
