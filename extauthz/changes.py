@@ -49,6 +49,8 @@ def _operations(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"operation {operation.operation} no longer counts as moving money"
         if operation.forward_token and not known.forward_token:
             yield f"operation {operation.operation} now forwards the access token"
+        if known.cookies == "refuse" and operation.cookies == "ignore":
+            yield f"operation {operation.operation} no longer refuses cookies"
 
 
 def _demands(before: Operation, after: Operation) -> Iterator[str]:

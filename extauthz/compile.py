@@ -128,4 +128,5 @@ def _operation(policy: PolicySet, operation: Operation, means: _Means) -> Operat
         rules=RuleSet.compile(rules, means.cel),
         forward_token=operation.forward_token,
         grant=PaymentGrant.compile(operation.authorization_details, means.audiences),
+        refuses_cookies=operation.cookies == "refuse",
     )

@@ -123,12 +123,14 @@ class Allow(NoTruth):
         forward_token: Keep `authorization` for the upstream.
         is_review: A rule asked for review; told to the upstream in a header and in metadata.
         dpop_nonce: Told to the client in `DPoP-Nonce` (RFC 9449 section 8.2); empty for none.
+        would_deny: A rule in shadow would have declined; told in metadata, so that access logs can count it.
     """
 
     handoff: Mapping[str, str]
     forward_token: bool
     is_review: bool = False
     dpop_nonce: str = ""
+    would_deny: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from extauthz.risk import RiskOutcome
 from extauthz.routes import select
 from extauthz.tables import OperationPolicy, Tables
 from extauthz.tokens.constraint import unmet_constraint
+from extauthz.tokens.refusals import presentation
 from policy.handoff import NONE, write_card_keys
 from policy.merchants import MerchantEntry
 
@@ -88,6 +89,7 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
         forward_token=operation.forward_token,
         is_review=trail.risk.verdict == "review",
         dpop_nonce=principal.next_nonce,
+        would_deny=trail.risk.shadow_verdict == "decline",
     )
 
 
@@ -96,6 +98,8 @@ def _authorize(
 ) -> _Authorized | Deny:
     """Step 4: what the token may, its merchant, then the body, its merchant, and the consent to this payment."""
     refusal = unmet_constraint(operation.sender_constraint, principal)
+    if refusal is None and operation.refuses_cookies and "cookie" in request.headers:
+        refusal = presentation("a cookie beside the token")
     if refusal is None:
         refusal = operation.demands.refusal(principal)
     if refusal is not None:

@@ -51,6 +51,7 @@ class RiskOutcome:
         shadow_fired: Ids of shadow rules that would have fired.
         unknown_attributes: Attributes that a rule needed and the payment lacks.
         step_ups: What the enforced rules that fired ask of the token, each once.
+        shadow_verdict: The strictest action of the shadow rules that fired.
     """
 
     verdict: Verdict = "approve"
@@ -58,6 +59,7 @@ class RiskOutcome:
     shadow_fired: tuple[str, ...] = ()
     unknown_attributes: tuple[str, ...] = ()
     step_ups: tuple[StepUp, ...] = ()
+    shadow_verdict: Verdict = "approve"
 
 
 _NOTHING_FIRED: Final = RiskOutcome()
@@ -142,12 +144,14 @@ def _outcome(suspects: Sequence[_CompiledRule], bound: BoundValues) -> RiskOutco
     unknown: list[str] = []
     fired = [compiled for compiled in suspects if _fires(compiled, bound, unknown)]
     enforced = [each for each in fired if each.rule.mode == "enforce"]
+    shadow = [each.rule for each in fired if each.rule.mode == "shadow"]
     return RiskOutcome(
         verdict=_strictest([each.rule for each in enforced]),
         fired=tuple(each.rule.id for each in enforced),
-        shadow_fired=tuple(each.rule.id for each in fired if each.rule.mode == "shadow"),
+        shadow_fired=tuple(rule.id for rule in shadow),
         unknown_attributes=tuple(dict.fromkeys(unknown)),
         step_ups=tuple(dict.fromkeys(each.step_up for each in enforced if each.step_up is not None)),
+        shadow_verdict=_strictest(shadow),
     )
 
 

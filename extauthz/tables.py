@@ -29,6 +29,7 @@ class OperationPolicy:
         rules: Risk rules of this operation.
         forward_token: Leave `authorization` on for the upstream.
         grant: What the token must say of the payment; None where scopes are enough.
+        refuses_cookies: No cookie may come beside the token.
     """
 
     operation: str
@@ -40,6 +41,7 @@ class OperationPolicy:
     rules: RuleSet
     forward_token: bool
     grant: PaymentGrant | None = None
+    refuses_cookies: bool = False
 
 
 @dataclass(frozen=True, slots=True)

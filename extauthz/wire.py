@@ -21,7 +21,8 @@ from extauthz.reasons import Reason
 from policy.handoff import VERSION
 from protos import envoy_wire_pb2 as wire
 
-_PERMISSION_DENIED: Final = 7  # google.rpc.Code; any non-zero code refuses
+_INVALID_ARGUMENT: Final = 3  # google.rpc.Code; any non-zero code refuses
+_PERMISSION_DENIED: Final = 7
 _OWN_HEADERS: Final = "x-tollhouse-"
 _PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
 _END_OF_TIME: Final = 253_370_764_800  # the year 9999, which has a date in every time zone
@@ -138,7 +139,8 @@ def render_check_response(decision: Decision, stamp: Stamp, request: AuthzReques
         case Allow():
             _render_allow(response, decision, stamp, request)
         case Deny():
-            response.status.code = _PERMISSION_DENIED
+            is_malformed = decision.reason is Reason.REQUEST_MALFORMED
+            response.status.code = _INVALID_ARGUMENT if is_malformed else _PERMISSION_DENIED
             response.denied_response.CopyFrom(_refusal(decision.reason, stamp, _deny_headers(decision, stamp, request)))
             _metadata(response, stamp, {"reason": decision.reason.code, "verdict": "deny"})
         case Unavailable():
@@ -167,7 +169,8 @@ def _render_allow(response: wire.CheckResponse, allow: Allow, stamp: Stamp, requ
     _tell_client(ok, DECISION_ID_HEADER, stamp.decision_id)
     if allow.dpop_nonce:
         _tell_client(ok, DPOP_NONCE_HEADER, allow.dpop_nonce)
-    _metadata(response, stamp, {"handoff": VERSION, "verdict": "allow", **allow.handoff})
+    shadow = {"would_deny": "true"} if allow.would_deny else {}
+    _metadata(response, stamp, {"handoff": VERSION, "verdict": "allow", **allow.handoff, **shadow})
 
 
 def _tell_client(ok: wire.OkHttpResponse, name: str, value: str) -> None:

@@ -94,6 +94,9 @@ class Operation(FileModel):
     moves_money: Boolean = Field(description="Needs an amount, a currency and a quota that covers it.")
     profile: Identifier | None = Field(None, description="Body profile; needed when money moves.")
     forward_token: Boolean = Field(False, description="Leave `authorization` on for the upstream.")
+    cookies: Literal["ignore", "refuse"] = Field(
+        "ignore", description="refuse: for machines alone; a cookie beside the token is a second credential."
+    )
 
 
 class RoutesFile(FileModel):
