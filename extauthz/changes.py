@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from extauthz.binding_changes import binding_loosened
 from policy.loader import PolicySet
 from policy.schema.providers import Provider
 from policy.schema.routes import Operation
@@ -16,7 +17,8 @@ _ACTIONS: Final = ("decline", "step_up", "review")
 
 def loosened(old: PolicySet, new: PolicySet) -> list[str]:
     """Compare two revisions and return what lets more through than before."""
-    return [*_rules(old, new), *_operations(old, new), *_merchants(old, new), *_providers(old, new), *_cards(old, new)]
+    parts = (_rules, _operations, _merchants, _providers, binding_loosened, _cards)
+    return [sentence for part in parts for sentence in part(old, new)]
 
 
 def _rules(old: PolicySet, new: PolicySet) -> Iterator[str]:
