@@ -8,7 +8,7 @@ from extauthz.model import Allow, Deny, Principal
 from extauthz.reasons import Reason
 from extauthz.servicer import AuthorizationServicer
 from extauthz.tokens.gate import TokenGate
-from helpers.cases import claims, jose, keys, presentation  # noqa: F401 - importing registers their builders
+from helpers.cases import claims, grants, jose, keys, presentation  # noqa: F401 - importing registers their builders
 from helpers.cases.not_built import DECIDED_OTHERWISE, LEVELS_NOT_BUILT, NOT_BUILT
 from helpers.cases.registry import BUILDERS, load_cases
 from helpers.cases.replay import Replay
@@ -25,7 +25,12 @@ MAY_DO_ANYTHING = Principal(
     subject="payer-1",
     client_id="shop-1",
     scopes=frozenset({"payments:read", "payments:write"}),
-    claims={"merchant_id": "m_100", "auth_time": 1_700_000_000},
+    claims={
+        "merchant_id": "m_100",
+        "auth_time": 1_700_000_000,
+        "acr": "urn:sca",
+        "authorization_details": grants.ANY_GRANT,
+    },
     issued_at=1_700_000_000.0,
     expires_at=1_800_000_000.0,
 )

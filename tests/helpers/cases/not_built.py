@@ -17,9 +17,6 @@ _NOT_BUILT: dict[str, tuple[str, ...]] = {
         *("D01", "D02", "D04", "D05", "D07", "D08", "D10", "D11", "D12", "D13", "D14", "D16"),
         *("D18", "D20", "D21", "D26", "D27", "D28", "D30"),
     ),
-    "step-up": ("S01", "S02", "S03", "S06"),
-    "authorization details": ("R01", "R02", "R03", "R04", "R05"),
-    "actors": ("A01", "A03"),
     "message signatures": ("H01", "H02", "H05"),
     "revocation": ("J35", "V02", "V03", "V04", "V05", "V06", "V07", "V09", "revoked-before-expiry"),
 }
