@@ -12,67 +12,8 @@ from helpers.cases.rig import AUDIENCE, CaseRig
 Requests = AsyncIterator[Request | Before]
 ACCOUNT = "DE02120300000000202051"
 OTHER_ACCOUNT = "DE02500105170137075030"
-STEPPED_UP, FRESH, CONSENTED, ACTED = "/v1/stepped-up", "/v1/fresh", "/v1/consented", "/v1/acted"
-GRANTS = (
-    (
-        "routes.yaml",
-        "operations:\n",
-        f"""\
-operations:
-  - operation: stepped_up
-    method: POST
-    path: {STEPPED_UP}
-    scopes: [payments:write]
-    merchant: {{claim: /merchant_id}}
-    moves_money: true
-    profile: plain
-    step_up: {{acr_values: [urn:sca]}}
-  - operation: fresh
-    method: POST
-    path: {FRESH}
-    scopes: [payments:write]
-    merchant: {{claim: /merchant_id}}
-    moves_money: true
-    profile: plain
-    step_up: {{max_age_seconds: 300}}
-  - operation: consented
-    method: POST
-    path: {CONSENTED}
-    scopes: []
-    merchant: {{claim: /merchant_id}}
-    moves_money: true
-    profile: plain
-    authorization_details:
-      type: payment_initiation
-      actions: [initiate]
-      creditor: {{payee.account: /creditorAccount/iban}}
-  - operation: acted
-    method: POST
-    path: {ACTED}
-    scopes: [payments:write]
-    merchant: {{claim: /merchant_id}}
-    moves_money: true
-    profile: plain
-    actor: {{allow: [{{sub: gateway-1}}]}}
-""",
-    ),
-    ("profiles/plain.yaml", "  card.country:", "  payee.account: {pointer: /to}\n  card.country:"),
-    (
-        "risk.yaml",
-        "rules:\n",
-        """\
-rules:
-  - id: strong
-    owner: ops
-    mode: enforce
-    action: step_up
-    step_up: {acr_values: [urn:sca]}
-    operations: [by_country]
-    when: payment.amount.minor_units > 3000
-    reason: strong customer authentication
-""",
-    ),
-)
+STEPPED_UP, RISKY, FRESH = "/v1/stepped-up", "/v1/risky", "/v1/fresh"
+CONSENTED, ACTED = "/v1/consented", "/v1/acted"
 
 
 def granted(**changes: Any) -> dict[str, Any]:
@@ -105,46 +46,45 @@ def _consented(rig: CaseRig, *details: dict[str, Any], **body: Any) -> Request:
     return bearer(token, path=CONSENTED, body=payment(**{"to": ACCOUNT, **body}))
 
 
-@builds("S01", policy=GRANTS)
+@builds("S01")
 async def weak_sign_in(rig: CaseRig) -> Requests:
-    for path in (STEPPED_UP, "/v1/by-country"):
-        body = payment(country="DE")
-        yield Before(bearer(rig.token(**_user(rig)), path=path, body=body))
-        yield bearer(rig.token(**_user(rig, acr="pwd")), path=path, body=body)
+    for path in (STEPPED_UP, RISKY):
+        yield Before(bearer(rig.token(**_user(rig)), path=path))
+        yield bearer(rig.token(**_user(rig, acr="pwd")), path=path)
 
 
-@builds("S02", policy=GRANTS)
+@builds("S02")
 async def old_sign_in(rig: CaseRig) -> Requests:
     yield Before(bearer(rig.token(**_user(rig, 290)), path=FRESH))
     yield bearer(rig.token(**_user(rig, 900)), path=FRESH)
 
 
-@builds("S03", policy=GRANTS)
+@builds("S03")
 async def weak_sign_in_and_no_scope(rig: CaseRig) -> Requests:
     yield bearer(rig.token(**_user(rig, acr="pwd", scope="payments:read")), path=STEPPED_UP)
 
 
-@builds("S06", policy=GRANTS)
+@builds("S06")
 async def client_alone_asked_to_step_up(rig: CaseRig) -> Requests:
-    for path in (STEPPED_UP, "/v1/by-country"):
+    for path in (STEPPED_UP, RISKY):
         for claims in ({}, {"sub": "shop-1"}, {"sub": "shop-1", "acr": "1"}):
-            yield bearer(rig.token(**claims), path=path, body=payment(country="DE"))
+            yield bearer(rig.token(**claims), path=path)
 
 
-@builds("R01", policy=GRANTS)
+@builds("R01")
 async def consent_to_this_payment(rig: CaseRig) -> Requests:
     yield _consented(rig)
     yield _consented(rig, granted(instructedAmount={"amount": "123.5", "currency": "EUR"}))
     yield _consented(rig, {"type": "account_information"}, granted())
 
 
-@builds("R02", policy=GRANTS)
+@builds("R02")
 async def a_cent_more(rig: CaseRig) -> Requests:
     yield Before(_consented(rig))
     yield _consented(rig, amount=12351)
 
 
-@builds("R03", policy=GRANTS)
+@builds("R03")
 async def another_payment(rig: CaseRig) -> Requests:
     yield Before(_consented(rig))
     yield _consented(rig, currency="USD")
@@ -152,24 +92,24 @@ async def another_payment(rig: CaseRig) -> Requests:
     yield _consented(rig, granted(actions=["status", "cancel"]))
 
 
-@builds("R04", policy=GRANTS)
+@builds("R04")
 async def consent_for_another_api(rig: CaseRig) -> Requests:
     yield Before(_consented(rig))
     yield _consented(rig, granted(locations=["https://other.example.test", AUDIENCE + ".evil.test"]))
 
 
-@builds("R05", policy=GRANTS)
+@builds("R05")
 async def consent_of_an_unknown_type(rig: CaseRig) -> Requests:
     yield Before(_consented(rig))
     yield _consented(rig, granted(type="payment_initiation_v2"))
 
 
-@builds("A01", policy=GRANTS)
+@builds("A01")
 async def allowed_actor(rig: CaseRig) -> Requests:
     yield bearer(rig.token(act={"sub": "gateway-1"}), path=ACTED)
 
 
-@builds("A03", policy=GRANTS)
+@builds("A03")
 async def former_actor(rig: CaseRig) -> Requests:
     yield Before(bearer(rig.token(act={"sub": "gateway-1", "act": {"sub": "other"}}), path=ACTED))
     yield bearer(rig.token(act={"sub": "other", "act": {"sub": "gateway-1"}}), path=ACTED)

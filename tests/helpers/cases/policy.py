@@ -21,6 +21,7 @@ providers:
     allow_http: true
     audiences: [https://pay.example.test]
     algorithms: [ES256, PS256, EdDSA, Ed25519]
+    dpop: {past_seconds: 60, future_seconds: 10}
     leeway_seconds: 60
 """,
     "routes.yaml": """\
@@ -76,6 +77,56 @@ operations:
     cookies: refuse
     moves_money: true
     profile: plain
+  - operation: stepped_up
+    method: POST
+    path: /v1/stepped-up
+    scopes: [payments:write]
+    merchant: {claim: /merchant_id}
+    moves_money: true
+    profile: plain
+    step_up: {acr_values: [urn:sca]}
+  - operation: fresh
+    method: POST
+    path: /v1/fresh
+    scopes: [payments:write]
+    merchant: {claim: /merchant_id}
+    moves_money: true
+    profile: plain
+    step_up: {max_age_seconds: 300}
+  - operation: risky
+    method: POST
+    path: /v1/risky
+    scopes: [payments:write]
+    merchant: {claim: /merchant_id}
+    moves_money: true
+    profile: plain
+  - operation: consented
+    method: POST
+    path: /v1/consented
+    scopes: []
+    merchant: {claim: /merchant_id}
+    moves_money: true
+    profile: plain
+    authorization_details:
+      type: payment_initiation
+      actions: [initiate]
+      creditor: {payee.account: /creditorAccount/iban}
+  - operation: acted
+    method: POST
+    path: /v1/acted
+    scopes: [payments:write]
+    merchant: {claim: /merchant_id}
+    moves_money: true
+    profile: plain
+    actor: {allow: [{sub: gateway-1}]}
+  - operation: bound_payment
+    method: POST
+    path: /v1/bound-payments
+    scopes: [payments:write]
+    merchant: {claim: /merchant_id}
+    sender_constraint: any
+    moves_money: true
+    profile: plain
   - operation: look
     method: GET
     path: /v1/look
@@ -90,6 +141,7 @@ attributes:
   payment.amount.minor_units: {pointer: /amount}
   payment.amount.currency: {pointer: /currency}
   card.country: {pointer: /country}
+  payee.account: {pointer: /to}
 """,
     "profiles/words.yaml": """\
 profile: words
@@ -143,6 +195,14 @@ rules:
     operations: [look]
     when: request.method == "DELETE"
     reason: nothing is deleted
+  - id: strong
+    owner: ops
+    mode: enforce
+    action: step_up
+    step_up: {acr_values: [urn:sca]}
+    operations: [risky]
+    when: payment.amount.minor_units > 3000
+    reason: strong customer authentication
 """,
 }
 
