@@ -32,7 +32,8 @@ from extauthz.tokens.key_metrics import register_keys
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.key_snapshots import KeySnapshots
 from extauthz.tokens.nonces import NonceKeyFile
-from extauthz.tokens.replay import MemoryReplays, ReplayStore, StoreReplays
+from extauthz.tokens.replay import MemoryReplays, ReplayStore
+from extauthz.tokens.store_replays import StoreReplays
 from extauthz.wire import Stamp
 from policy.live import Compiled, Compiler, live_policy
 from policy.loader import PolicySet

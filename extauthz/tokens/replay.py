@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from importlib.resources import files
 from typing import Final, Protocol
 
 from chassis.clock import Clock
-from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
+from chassis.store_link import StoreUnavailable, Unavailability
 from extauthz.model import AuthzRequest
 
 MAX_MEMORY_MARKS: Final = 100_000
-_PREFIX: Final = "tollhouse:dpop:"
-_SCRIPT: Final = "mark"
-_USED_BEFORE, _FIRST, _SAME_REQUEST = 0, 1, 2
 
 
 class ReplayStore(Protocol):
@@ -115,41 +111,3 @@ class MemoryReplays:
         self._marks[mark] = (request, now + lifetime_seconds)
         self._marks.move_to_end(mark)
         return True
-
-
-class StoreReplays:
-    """Marks in Redis or Valkey: set and compared in one step there, so that replicas cannot both be first."""
-
-    def __init__(self, link: StoreLink) -> None:
-        self._link = link
-
-    @classmethod
-    def from_url(cls, url: str, clock: Clock, settings: StoreSettings = StoreSettings()) -> StoreReplays:  # noqa: B008
-        """Return marks in the store at `url`; see `StoreLink` for what it may be.
-
-        Raises:
-            ValueError: The URL is not understood; its text is not repeated.
-        """
-        text = files("extauthz").joinpath("lua", "mark.lua").read_text("utf-8")
-        return cls(StoreLink(url, {_SCRIPT: text}, clock=clock, settings=settings))
-
-    @property
-    def is_available(self) -> bool:
-        """Whether a mark set now would be sent."""
-        return self._link.is_connected
-
-    async def start(self) -> None:
-        """Begin to connect; never fails because the store is away."""
-        await self._link.start()
-
-    async def stop(self) -> None:
-        """Close the link; whoever still waits gets `StoreUnavailable`."""
-        await self._link.stop()
-
-    async def use(self, mark: str, request: str, lifetime_seconds: float, deadline: float) -> bool:
-        """Mark a proof as used; see `ReplayStore.use`."""
-        milliseconds = max(1, int(lifetime_seconds * 1000))
-        reply = await self._link.call(_SCRIPT, (_PREFIX + mark,), (request, milliseconds), deadline)
-        if reply not in ([_FIRST], [_SAME_REQUEST], [_USED_BEFORE]):
-            raise StoreUnavailable(Unavailability.PROTOCOL)
-        return reply != [_USED_BEFORE]

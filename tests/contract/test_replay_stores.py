@@ -10,7 +10,8 @@ import pytest
 
 from chassis.clock import SystemClock
 from chassis.store_link import StoreUnavailable
-from extauthz.tokens.replay import MemoryReplays, StoreReplays, proof_mark, request_identity
+from extauthz.tokens.replay import MemoryReplays, proof_mark, request_identity
+from extauthz.tokens.store_replays import StoreReplays
 from helpers.clock import FakeClock
 from helpers.counter_stores import STORES
 from helpers.requests import authz_request
