@@ -21,6 +21,7 @@ from policy.schema.routes import AuthorizationDetails
 MAX_DETAILS: Final = 100
 """Members that are looked at; a longer list grants nothing."""
 
+_PARTS: Final = ("type", "actions", "locations", "amount or currency", "creditor")
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,8})?\Z")
 
 Pointer = tuple[str, ...]
@@ -77,22 +78,30 @@ class PaymentGrant:
         """
         details = principal.claims.get("authorization_details")
         listed = details if isinstance(details, list) and len(details) <= MAX_DETAILS else ()
-        if any(isinstance(detail, Mapping) and self._grants(detail, payment) for detail in listed):
-            return None
+        nearest = 0
+        for detail in listed:
+            agreed = self._agreed(detail, payment) if isinstance(detail, Mapping) else 0
+            if agreed == len(_PARTS):
+                return None
+            nearest = max(nearest, agreed)
         reason = Reason.AUTHORIZATION_DETAILS_INSUFFICIENT
         challenge = Challenge("insufficient_scope", reason.spec.title)
-        return Deny(reason, challenge, "no authorization detail grants this payment")
+        # Of the member that came nearest, so that an operator sees what is amiss; the client is not told.
+        return Deny(reason, challenge, f"no authorization detail grants this payment: {_PARTS[nearest]} differs")
 
-    def _grants(self, detail: Mapping[str, Any], payment: Mapping[str, Any]) -> bool:
-        if detail.get("type") != self.type or not self._is_for_us(detail):
-            return False
-        return self._is_amount(detail, payment) and self._is_creditor(detail, payment)
+    def _agreed(self, detail: Mapping[str, Any], payment: Mapping[str, Any]) -> int:
+        """Return how many of `_PARTS`, in their order, say this payment; all of them grant it."""
+        agrees = (
+            detail.get("type") == self.type,
+            _names(detail.get("actions")) >= self.actions,
+            self._is_for_us(detail),
+            self._is_amount(detail, payment),
+            self._is_creditor(detail, payment),
+        )
+        return next((index for index, does_agree in enumerate(agrees) if not does_agree), len(agrees))
 
     def _is_for_us(self, detail: Mapping[str, Any]) -> bool:
-        """Compare actions and locations (RFC 9396 section 2.2), exact names."""
-        actions = _names(detail.get("actions"))
-        if not actions >= self.actions:
-            return False
+        """Compare locations (RFC 9396 section 2.2), exact names."""
         if "locations" not in detail:
             return not self.needs_location
         return not _names(detail["locations"]).isdisjoint(self.locations)

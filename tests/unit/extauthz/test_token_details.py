@@ -88,3 +88,20 @@ def test_location_that_policy_names_must_be_granted():
     assert refusal([detail(locations=["https://api.example"])], policy=named) is not None
     assert refusal([detail(locations=["https://named.example"])], policy=named) is None
     assert refusal([detail(locations=["https://api.example"])]) is None
+
+
+@pytest.mark.parametrize(
+    ("details", "part"),
+    [
+        ([], "type"),
+        ([None, {}, detail(type="x")], "type"),
+        ([detail(actions=["x"]), detail(type="x")], "actions"),
+        ([detail(locations=["x"])], "locations"),
+        ([detail("1.00"), detail(actions=["x"])], "amount or currency"),
+        ([detail("1.00"), detail(to="Y")], "creditor"),
+    ],
+)
+def test_operator_is_told_what_is_amiss_in_the_nearest_member(details, part):
+    refused = refusal(details)
+    assert refused is not None
+    assert refused.detail == f"no authorization detail grants this payment: {part} differs"
