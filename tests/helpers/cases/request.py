@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Literal
 
 from protos import envoy_wire_pb2 as wire
@@ -11,6 +12,7 @@ from protos import envoy_wire_pb2 as wire
 Form = Literal["headers", "header_map"]
 FORMS: tuple[Form, ...] = ("headers", "header_map")
 HOST = "pay.example.test"
+_STREAM_IDS = count(7_000_000_000)
 PAYMENT = {"merchant_id": "m_100", "amount": 12350, "currency": "EUR"}
 
 
@@ -25,6 +27,8 @@ class Request:
         peer_ip: Address of the client; the replay gives each case its own where this is empty.
         timeout: Seconds that Envoy waits for the answer.
         is_bare: There is no HTTP part at all.
+        certificate: Of the client's connection, as URL-encoded PEM.
+        principal: First name in that certificate.
     """
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -36,6 +40,8 @@ class Request:
     peer_ip: str = ""
     timeout: float = 5.0
     is_bare: bool = False
+    certificate: str = ""
+    principal: str = ""
 
     def with_headers(self, *pairs: tuple[str, str]) -> Request:
         """Return the request with more headers."""
@@ -49,11 +55,14 @@ class Request:
     def to_bytes(self, form: Form) -> bytes:
         """Return the serialised CheckRequest, with the headers in one of Envoy's two encodings."""
         message = wire.CheckRequest()
-        message.attributes.source.address.socket_address.address = self.peer_ip
+        source = message.attributes.source
+        source.address.socket_address.address = self.peer_ip
+        source.certificate, source.principal = self.certificate, self.principal
         if self.is_bare:
             return message.SerializeToString()
         http = message.attributes.request.http
         http.method, http.path, http.host, http.scheme = self.method, self.path, self.host, "https"
+        http.id = str(next(_STREAM_IDS))  # one request is told from its repetition by it
         http.raw_body = self.body
         http.size = len(self.body) if self.size is None else self.size
         for name, value in self.headers:

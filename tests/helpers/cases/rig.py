@@ -162,7 +162,7 @@ async def _served(service: PolicyService[Any], clock: CaseClock) -> tuple[grpc.a
 
 @asynccontextmanager
 async def case_rig(
-    policy: Sequence[tuple[str, str, str]] = (), *, is_issuer_away: bool = False
+    policy: Sequence[tuple[str, str, str]] = (), *, is_issuer_away: bool = False, store: str = "memory:"
 ) -> AsyncIterator[CaseRig]:
     """Run one service with its issuer; ready when the keys are there, unless the issuer is away."""
     folder = Path(tempfile.mkdtemp(prefix="cases-"))
@@ -171,7 +171,8 @@ async def case_rig(
     async with IssuerServer(keys=[key.public() for key in keys.values()]) as issuer:
         issuer.status = 500 if is_issuer_away else 200
         case_set(folder / "policies", issuer.url, policy)
-        settings = ServiceSettings(policies=str(folder / "policies"), decision_log=str(folder / "decisions.jsonl"))
+        log = str(folder / "decisions.jsonl")
+        settings = ServiceSettings(policies=str(folder / "policies"), decision_log=log, store=store)
         service = extauthz.server.build(settings, clock)
         await service.start()
         server, port = await _served(service, clock)
