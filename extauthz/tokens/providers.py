@@ -156,7 +156,9 @@ def _problems(provider: Provider, index: int) -> list[ProviderProblem]:
         found.append(ProviderProblem(("providers", index, "discovery"), "discovery: none needs jwks_uri"))
     hosts = [("jwks_hosts", f"https://{host}") for host in provider.jwks_hosts]
     for name, url in (("issuer", provider.issuer), ("jwks_uri", provider.jwks_uri), *hosts):
-        fault = _url_fault(url, _reach_of(provider)) if url else ""
+        # Without discovery the issuer is a name that tokens carry; nothing is fetched from it.
+        reach = None if name == "issuer" and provider.discovery == "none" else _reach_of(provider)
+        fault = _url_fault(url, reach) if url else ""
         if fault:
             found.append(ProviderProblem(("providers", index, name), fault))
     return found
@@ -175,7 +177,7 @@ def _reach_of(provider: Provider) -> Reach:
     return private | Reach.LOOPBACK if provider.allow_http else private
 
 
-def _url_fault(url: str, reach: Reach) -> str:
+def _url_fault(url: str, reach: Reach | None) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -183,6 +185,8 @@ def _url_fault(url: str, reach: Reach) -> str:
         return "not a URL"
     if not host or parts.username is not None:
         return "not a URL with a host and without credentials"
+    if reach is None:
+        return ""
     kind = kind_of(host)
     if parts.scheme == "https":
         is_refused = kind is not None and not may_connect(kind, reach, is_encrypted=True)

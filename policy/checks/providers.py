@@ -69,6 +69,8 @@ def _check_url(parts: Parts, path: tuple[str | int, ...], url: str, provider: Pr
         parts.add(PROVIDERS_FILE, path, "P050", "this is not a usable address")
     elif "@" in split.netloc:
         parts.add(PROVIDERS_FILE, path, "P050", "an address here must not hold a user name or password")
+    elif path[-1] == "issuer" and provider.discovery == "none":
+        return  # a name that tokens carry; nothing is fetched from it
     elif split.scheme == "http" and not provider.allow_http:
         parts.add(PROVIDERS_FILE, path, "P051", "http:// lets anyone on the way forge keys; use https://")
     elif split.scheme == "http" and not _LOOPBACK.match(host):

@@ -124,3 +124,12 @@ async def test_rotated_key_that_signs_at_once_is_fetched_once(rig):
 async def test_refresh_token_with_the_issuers_own_secret_is_refused(rig):
     header = json.dumps(good_header(KEY, alg="HS512", typ="JWT")).encode()
     assert isinstance(await rig.authenticate(mint_raw(KEY, header, json.dumps(_claims(rig)).encode())), Deny)
+
+
+async def test_issuer_is_the_name_in_the_token_and_not_the_address_of_its_keys(rig):
+    """Tokens that Keycloak hands out on its mutual-TLS port still name the http address of its other one."""
+    name = "http://keycloak.internal:8080/realms/shop"
+    rig.reload(issuer=name, profile="keycloak", discovery="none", jwks_uri=f"{rig.server.issuer}/jwks")
+    assert isinstance(await rig.authenticate(_token(rig, iss=name)), Principal)
+    for other in (rig.server.issuer, name + "/", "https://keycloak.internal:8080/realms/shop"):
+        assert isinstance(await rig.authenticate(_token(rig, iss=other)), Deny)

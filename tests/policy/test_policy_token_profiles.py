@@ -70,3 +70,19 @@ def test_switches_that_loosen_are_told_at_a_reload(tmp_path):
     assert len(told) == 5
     assert all("provider main" in line for line in told)
     assert loosened(strict, strict) == []
+
+
+def test_issuer_by_http_is_a_name_where_its_keys_come_from_elsewhere(tmp_path):
+    http = ("providers.yaml", "https://issuer.example", "http://issuer.example")
+    elsewhere = (
+        "providers.yaml",
+        "    algorithms",
+        "    discovery: none\n    jwks_uri: https://keys.example/k\n    algorithms",
+    )
+    load_policy_set(write_set(tmp_path / "a", http, elsewhere))
+    with pytest.raises(PolicyInvalid) as caught:
+        load_policy_set(write_set(tmp_path / "b", http))
+    assert [problem.code for problem in caught.value.problems] == ["P051"]
+    by_http = (elsewhere[0], elsewhere[1], elsewhere[2].replace("https://keys", "http://keys"))
+    with pytest.raises(PolicyInvalid):
+        load_policy_set(write_set(tmp_path / "c", http, by_http))
