@@ -281,6 +281,12 @@ _MEANING: Final = {
         "one of the audiences",
         "Clients ask token issuers for this name, and their tokens would be refused.",
     ),
+    "P065": CodeSpec(
+        "an actor of no certain issuer",
+        "`allow: [{sub: wallet-1}]` beside two providers",
+        "`allow: [{sub: wallet-1, issuer: https://wallets.example}]`",
+        "Two token issuers may give one name to two parties, and each would be let in for the other.",
+    ),
     "P070": CodeSpec(
         "metric and currency contradict each other",
         "`metric: amount` without `currency`; `metric: count` with one",

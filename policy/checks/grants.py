@@ -45,6 +45,13 @@ def _check_actors(parts: Parts, index: int, operation: Operation) -> None:
         if name in names[:position]:
             message = f"actor {quote(operation.actor.allow[position].sub)} stands twice"
             parts.add(ROUTES_FILE, ("operations", index, "actor", "allow", position, "sub"), "P040", message)
+    providers = parts.find(ProvidersFile)
+    if providers is None or len(providers.providers) == 1:
+        return
+    for position, actor in enumerate(operation.actor.allow):
+        if actor.issuer is None:
+            message = f"with several providers, actor {quote(actor.sub)} needs 'issuer'"
+            parts.add(ROUTES_FILE, ("operations", index, "actor", "allow", position, "sub"), "P065", message)
 
 
 def _check_details(parts: Parts, index: int, details: AuthorizationDetails) -> None:

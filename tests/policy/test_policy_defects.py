@@ -91,7 +91,8 @@ DEFECTS = [
         (
             "providers.yaml",
             "    algorithms",
-            "    discovery: none\n    jwks_uri: https://issuer.example/k\n    jwks_hosts: ⟦[keys.example]\n    algorithms",
+            "    discovery: none\n    jwks_uri: https://issuer.example/k\n"
+            "    jwks_hosts: ⟦[keys.example]\n    algorithms",
         ),
     ),
     ("a key host's port", "P050", ("providers.yaml", "    algorithms", "    jwks_hosts: [⟦a:65536]\n    algorithms")),
@@ -157,6 +158,11 @@ DEFECTS = [
         "an acr that would end a challenge",
         "P033",
         ("routes.yaml", "profile: plain\n", "profile: plain\n    step_up: {acr_values: [⟦'a\" b']}\n"),
+    ),
+    (
+        "an actor of either provider",
+        "P065",
+        ("routes.yaml", "profile: plain\n", "profile: plain\n    actor: {allow: [{sub: ⟦a}]}\n"),
     ),
     (
         "an actor twice",
@@ -244,6 +250,14 @@ DEFECTS = [
 
 # What else must change so that there is this one defect and no other.
 ALSO = {
+    "an actor of either provider": [
+        (
+            "providers.yaml",
+            "providers:\n",
+            "providers:\n"
+            "  - {id: b, issuer: https://b.example, audiences: [https://api.example], algorithms: [ES256]}\n",
+        )
+    ],
     "an amount without currency": [("quotas.yaml", "    currency: EUR\n", "")],
     "a quota without value": [("quotas.yaml", "    limit: 10\n", "")],
     "a card quota for one transaction": [
