@@ -34,7 +34,16 @@ DEFECTS = [
     ("P033", [provider("    dpop: {algorithms: [⟦HS256]}\n")]),
     ("P040", [provider("    dpop: {algorithms: [ES256, ⟦ES256]}\n")]),
 ]
+FULL = """\
+    dpop:
+      algorithms: [ES256, PS256, EdDSA]
+      past_seconds: 60
+      future_seconds: 10
+      replay: checked
+      nonce: off
+"""
 SOUND = [
+    [provider(FULL)],
     [provider("    dpop: {}\n")],
     [provider("    dpop: {}\n"), pay("sender_constraint: dpop")],
     [provider("    dpop: {replay: unchecked}\n"), pay("sender_constraint: certificate")],
