@@ -97,11 +97,7 @@ def _authorize(
     tables: Tables, operation: OperationPolicy, request: AuthzRequest, principal: Principal, trail: Trail
 ) -> _Authorized | Deny:
     """Step 4: what the token may, its merchant, then the body, its merchant, and the consent to this payment."""
-    refusal = unmet_constraint(operation.sender_constraint, principal)
-    if refusal is None and operation.refuses_cookies and "cookie" in request.headers:
-        refusal = presentation("a cookie beside the token")
-    if refusal is None:
-        refusal = operation.demands.refusal(principal)
+    refusal = _token_refusal(operation, request, principal)
     if refusal is not None:
         return refusal
     merchant = _bound_merchant(tables, operation, principal, trail)
@@ -116,6 +112,13 @@ def _authorize(
         return _another_merchant("token and body name different merchants")
     refusal = operation.grant.refusal(principal, payment) if operation.grant is not None else None
     return _Authorized(merchant, payment, card_keys) if refusal is None else refusal
+
+
+def _token_refusal(operation: OperationPolicy, request: AuthzRequest, principal: Principal) -> Deny | None:
+    refusal = unmet_constraint(operation.sender_constraint, principal)
+    if refusal is None and operation.refuses_cookies and "cookie" in request.headers:
+        refusal = presentation("a cookie beside the token")
+    return operation.demands.refusal(principal) if refusal is None else refusal
 
 
 def _bound_merchant(
