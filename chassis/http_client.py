@@ -1,8 +1,9 @@
 """The one HTTP client: bounded GETs to addresses that the policy names.
 
 It follows no redirect, knows no proxy and no cookie, decompresses nothing, and by default speaks
-only https to addresses of the public internet (chassis/reach.py). What is checked are the addresses
-that a name resolves to, and those are connected to: a second answer of the name server cannot differ.
+only https to addresses of the public internet (chassis/reach.py). A name is refused as a whole when one of
+its addresses is, and each socket is checked once more by the address it is about to connect to: whatever a
+library reads a host's spelling as, and whatever a name server answers the second time, that is what counts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -104,9 +106,14 @@ class HttpClient:
     def _session(self, reach: Reach, *, is_encrypted: bool) -> aiohttp.ClientSession:
         session = self._sessions.get((reach, is_encrypted))
         if session is None:
-            resolver = GuardedResolver(reach, is_encrypted=is_encrypted)
+            connector = aiohttp.TCPConnector(
+                resolver=GuardedResolver(reach, is_encrypted=is_encrypted),
+                socket_factory=partial(open_socket, reach, is_encrypted),
+                limit=_MAX_CONNECTIONS,
+                force_close=True,
+            )
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=resolver, limit=_MAX_CONNECTIONS, force_close=True),
+                connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=_HEADERS,
                 trust_env=False,
@@ -145,7 +152,7 @@ def _check_url(url: str, reach: Reach) -> bool:
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise FetchFailed("not a URL") from None
-    if not host or parts.username is not None or parts.password is not None:
+    if not host or not host.isascii() or parts.username is not None or parts.password is not None:
         raise FetchFailed("not a URL")
     is_encrypted = parts.scheme == "https"
     if not is_encrypted and not (parts.scheme == "http" and Reach.LOOPBACK in reach and is_loopback_host(host)):
@@ -155,6 +162,14 @@ def _check_url(url: str, reach: Reach) -> bool:
     if kind is not None and not may_connect(kind, reach, is_encrypted=is_encrypted):
         raise FetchFailed(_ADDRESS_REFUSED)
     return is_encrypted
+
+
+def open_socket(reach: Reach, is_encrypted: bool, address: aiohttp.AddrInfoType) -> socket.socket:
+    """Return a socket for an address that may be reached; raises OSError for any other."""
+    family, kind, protocol, _, place = address
+    if not may_connect(kind_of(str(place[0])), reach, is_encrypted=is_encrypted):
+        raise _AddressRefused(_ADDRESS_REFUSED)
+    return socket.socket(family, kind, protocol)
 
 
 class GuardedResolver(AbstractResolver):

@@ -13,6 +13,7 @@ from chassis.http_client import (
     FetchFailed,
     GuardedResolver,
     HttpClient,
+    open_socket,
 )
 from chassis.reach import Reach
 
@@ -136,7 +137,18 @@ async def test_get_http_needs_permission(server, client):
     assert await _reason(client, server.base, reach=Reach.PUBLIC) == "not https"
 
 
-@pytest.mark.parametrize("url", ["https://", "https://[::1", "https://a:b@127.0.0.1/", "https://127.0.0.1:x/", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://\uff11\uff12\uff17.0.0.1/",
+        "https://127\u30020\u30020\u30021/",
+        "https://",
+        "https://[::1",
+        "https://a:b@127.0.0.1/",
+        "https://127.0.0.1:x/",
+        "",
+    ],
+)
 async def test_get_no_url_is_refused(client, url):
     assert await _reason(client, url) in ("not a URL", "not https")
 
@@ -211,3 +223,25 @@ async def test_resolver_knows_localhost_names_that_the_system_does_not():
 )
 async def test_get_literal_that_may_not_be_reached_is_refused(client, url, reach):
     assert await _reason(client, url, reach=reach) == "address refused"
+
+
+@pytest.mark.parametrize(
+    "host", ["0x7f000001", "0x7f.1", "2130706433", "0177.0.0.1", "127.1", "\uff11\uff12\uff17.0.0.1"]
+)
+@pytest.mark.parametrize("reach", [Reach.PUBLIC, Reach.PRIVATE])
+async def test_other_spelling_of_a_refused_address_connects_to_nothing(client, host, reach):
+    accepted = asyncio.Event()
+    listener = await asyncio.start_server(lambda *_: accepted.set(), "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        await _reason(client, f"https://{host}:{port}/", reach=reach)
+    assert not accepted.is_set()
+
+
+@pytest.mark.parametrize("place", [("127.0.0.1", 443), ("169.254.169.254", 443), ("::ffff:127.0.0.1", 443, 0, 0)])
+def test_socket_is_checked_by_the_address_it_connects_to(place):
+    family = socket.AF_INET6 if len(place) == 4 else socket.AF_INET
+    address = (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", place)
+    with pytest.raises(OSError, match="address refused"):
+        open_socket(Reach.PRIVATE, True, address)
+    open_socket(Reach.PUBLIC, True, (socket.AF_INET, *address[1:4], ("93.184.215.14", 443))).close()
