@@ -23,7 +23,8 @@ from protos import envoy_wire_pb2 as wire
 
 _INVALID_ARGUMENT: Final = 3  # google.rpc.Code; any non-zero code refuses
 _PERMISSION_DENIED: Final = 7
-_OWN_HEADERS: Final = "x-tollhouse-"
+_OWN_NAME: Final = "tollhouse"
+"""Behind `x-`, and behind `x_` and `x.` too: some upstreams take these for the same name."""
 _PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
 _END_OF_TIME: Final = 253_370_764_800  # the year 9999, which has a date in every time zone
 DECISION_ID_HEADER: Final = "x-tollhouse-decision-id"
@@ -156,7 +157,7 @@ def render_check_response(decision: Decision, stamp: Stamp, request: AuthzReques
 def _render_allow(response: wire.CheckResponse, allow: Allow, stamp: Stamp, request: AuthzRequest | None) -> None:
     response.status.code = int(StatusCode.OK)
     ok = response.ok_response
-    removed = [name for name in (request.headers if request else ()) if name.startswith(_OWN_HEADERS)]
+    removed = [name for name in (request.headers if request else ()) if name.startswith(_OWN_NAME, 2)]
     if not allow.forward_token:
         removed.append("authorization")
         if request and "dpop" in request.headers:

@@ -12,9 +12,6 @@ _NOT_BUILT: dict[str, tuple[str, ...]] = {
     "revocation": ("J35", "V02", "V03", "V04", "V05", "V06", "V07", "V09", "revoked-before-expiry"),
 }
 
-LEVELS_NOT_BUILT = ("e2e", "contract")
-"""These need a real Envoy in between."""
-
 NOT_BUILT: dict[str, str] = {case_id: area for area, ids in _NOT_BUILT.items() for case_id in ids}
 
 DECIDED_OTHERWISE: dict[str, str] = {

@@ -114,6 +114,7 @@ class CaseRig:
     channel: grpc.aio.Channel
     folder: Path
     key: Key
+    port: int
     keys: dict[str, Key] = field(default_factory=dict)
 
     def publish(self, *keys: Key | dict[str, Any]) -> None:
@@ -180,7 +181,7 @@ async def case_rig(
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 if not is_issuer_away:
                     await until(lambda: service.readiness().is_ready)
-                yield CaseRig(service, issuer, clock, channel, folder, keys["ES256"], keys)
+                yield CaseRig(service, issuer, clock, channel, folder, keys["ES256"], port, keys)
         finally:
             issuer.gate.set()
             await server.stop(None)
