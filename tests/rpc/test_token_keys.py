@@ -100,6 +100,18 @@ async def test_start_without_the_issuer_and_without_keys_is_not_ready_and_answer
         assert gate.metric("usable") == 0
 
 
+async def test_start_while_the_issuer_hangs_uses_the_keys_of_the_last_run_within_the_deadline(tmp_path):
+    directory, clock = tmp_path / "keys", now()
+    directory.mkdir(mode=0o700)
+    async with IssuerServer(keys=[OLD]) as issuer:
+        async with running(tmp_path, issuer.issuer, clock, str(directory)) as gate:
+            assert await gate.reason(gate.token(OLD)) == "allow"
+        issuer.gate.clear()
+        async with running(tmp_path, issuer.issuer, clock, str(directory)) as gate:
+            assert await gate.reason(gate.token(OLD), seconds=0.05) == "allow"
+            assert not gate.service.readiness().is_ready
+
+
 async def test_issuer_that_comes_back_takes_the_place_of_the_snapshot(tmp_path):
     directory, clock = tmp_path / "keys", now()
     directory.mkdir(mode=0o700)
