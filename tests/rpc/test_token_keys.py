@@ -185,7 +185,7 @@ async def test_failing_disk_of_the_snapshots_is_shown_while_calls_are_answered(t
     directory = tmp_path / "keys"
     directory.mkdir(mode=0o700)
     async with IssuerServer(keys=[OLD]) as issuer, running(tmp_path, issuer.issuer, now(), str(directory)) as gate:
-        await until(lambda: list(directory.iterdir()))
+        await until(lambda: list(directory.glob("*.json")))
         directory.rename(tmp_path / "gone")
         gate.clock.advance(500)
         await until(lambda: gate.service.readiness().warnings)
