@@ -43,6 +43,12 @@ def write_challenges(
     return f"Bearer {', '.join(bearer)}, DPoP {', '.join(dpop)}"
 
 
+def write_dpop_challenge(challenge: Challenge, *, realm: str, dpop_algorithms: str, resource_metadata: str = "") -> str:
+    """Return the value of `WWW-Authenticate` of an operation that takes DPoP alone; arguments as above."""
+    found_at = (f'resource_metadata="{resource_metadata}"',) if resource_metadata else ()
+    return "DPoP " + ", ".join((f'realm="{realm}"', *found_at, *_detail(challenge), f'algs="{dpop_algorithms}"'))
+
+
 def _detail(challenge: Challenge) -> tuple[str, ...]:
     members = {
         "error": challenge.error,

@@ -28,6 +28,7 @@ class Trail:
     Attributes:
         step: The step that was entered last, so the one that decided.
         operation: Name from routes.yaml, once selected.
+        takes_bearer: False once an operation is selected that takes DPoP alone.
         principal: The caller, once authenticated.
         merchant_id: From the token, once authorized.
         payment: Attributes read from the body.
@@ -37,6 +38,7 @@ class Trail:
 
     step: str = "parse"
     operation: str = ""
+    takes_bearer: bool = True
     principal: Principal | None = None
     merchant_id: str = ""
     payment: Mapping[str, Any] = field(default_factory=dict)
@@ -65,7 +67,7 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
     operation = select(tables.routes, request)
     if isinstance(operation, Deny):
         return operation
-    trail.operation = operation.operation
+    trail.operation, trail.takes_bearer = operation.operation, operation.sender_constraint != "dpop"
     trail.step = "authenticate"
     principal = await tables.gate.authenticate(request, deadline)
     if not isinstance(principal, Principal):

@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError
 
 from chassis.problem import CONTENT_TYPE, problem_body
 from chassis.rpc import StatusCode
-from extauthz.challenges import write_challenges
-from extauthz.model import Allow, AuthzRequest, Decision, Deny, Unavailable
+from extauthz.challenges import write_challenges, write_dpop_challenge
+from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Unavailable
 from extauthz.reasons import Reason
 from policy.handoff import VERSION
 from protos import envoy_wire_pb2 as wire
@@ -42,6 +42,7 @@ class Stamp:
         errors_uri: Where docs/errors.md is published.
         realm: For WWW-Authenticate (RFC 9110 section 11.5); no quotes or backslashes.
         dpop_algorithms: Of the proofs that are taken, separated by blanks; empty where DPoP is not taken.
+        takes_bearer: The operation takes tokens with the scheme Bearer, so challenges offer it.
         resource_metadata: Where the metadata of this API is (RFC 9728); empty where there is none.
     """
 
@@ -51,6 +52,7 @@ class Stamp:
     realm: str
     dpop_algorithms: str = ""
     resource_metadata: str = ""
+    takes_bearer: bool = True
 
 
 def parse_check_request(data: bytes) -> AuthzRequest | Deny:
@@ -204,16 +206,20 @@ def _refusal(reason: Reason, stamp: Stamp, headers: Mapping[str, str]) -> wire.D
 def _deny_headers(deny: Deny, stamp: Stamp, request: AuthzRequest | None) -> Mapping[str, str]:
     headers = {}
     if deny.challenge is not None:
-        authorization = request.headers.get("authorization", "") if request else ""
-        headers["www-authenticate"] = write_challenges(
-            deny.challenge,
-            authorization,
-            realm=stamp.realm,
-            dpop_algorithms=stamp.dpop_algorithms,
-            resource_metadata=stamp.resource_metadata,
-        )
+        headers["www-authenticate"] = _challenges(deny.challenge, stamp, request)
     if deny.dpop_nonce:
         headers[DPOP_NONCE_HEADER] = deny.dpop_nonce
     if deny.retry_after_seconds is not None:
         headers["retry-after"] = str(deny.retry_after_seconds)
     return headers
+
+
+def _challenges(challenge: Challenge, stamp: Stamp, request: AuthzRequest | None) -> str:
+    names = {
+        "realm": stamp.realm,
+        "dpop_algorithms": stamp.dpop_algorithms,
+        "resource_metadata": stamp.resource_metadata,
+    }
+    if not stamp.takes_bearer:
+        return write_dpop_challenge(challenge, **names)
+    return write_challenges(challenge, request.headers.get("authorization", "") if request else "", **names)

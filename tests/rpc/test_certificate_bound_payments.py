@@ -104,3 +104,14 @@ async def test_route_demands_a_binding(tmp_path, demand, passes):
             message = dpop_bytes(token, gate.proof(token), scheme=scheme)
             response = await gate.call(as_envoy(message, certificate=OURS.encoded))
             assert reason_of(response) == ("allow" if binding in passes else "token_binding"), binding
+
+
+async def test_route_that_takes_dpop_alone_offers_nothing_else(tmp_path):
+    async with bound_gates(tmp_path, KEY, BoundPolicy(demand="dpop")) as (gate,):
+        for message in (check_bytes(), check_bytes(gate.token()), dpop_bytes(gate.bound(), None)):
+            challenge = headers_of(await gate.call(message))["www-authenticate"]
+            assert challenge.startswith('DPoP realm="tollhouse", ')
+            assert challenge.endswith('algs="ES256 EdDSA PS256"')
+            assert "Bearer" not in challenge
+        read = {"method": "GET", "path": "/v1/payments/p1", "body": b""}
+        assert headers_of(await gate.call(check_bytes(**read)))["www-authenticate"].startswith("Bearer ")
