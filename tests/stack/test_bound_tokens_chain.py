@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import http.client
 import json
-import shutil
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -17,32 +16,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from chassis.clock import SystemClock
+from helpers.bound_stack import Bound, BoundStack, another_envoy, bound_stack
 from helpers.certificates import authority, client_pair
 from helpers.dpop import DpopClient
-from helpers.issuer import IssuerServer, SigningKey, b64, good_claims, mint
-from helpers.services import AUDIENCE, edit, payment
+from helpers.issuer import b64
+from helpers.services import edit, payment
 from helpers.valkey import administrator
 from helpers.waiting import until
 from tollhouse.development_authority import KeyPair
 from tollhouse.envoy_tls_file import SECRETS_DIRECTORY, tls_reference
-from tollhouse.probe import get_text, wait_until
-from tollhouse.up.child import Child, ChildSpec
 from tollhouse.up.envoy_config import on_ports, read_reference
 from tollhouse.up.ports import choose_ports
-from tollhouse.up.stack import Stack, envoy_command
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-KEY = SigningKey("ES256", "k1")
 MERCHANTS = authority("merchants")
-PROVIDER = """\
-  - id: bound
-    issuer: {issuer}
-    allow_http: true
-    audiences: [https://payments.tollhouse.test]
-    algorithms: [ES256]
-    dpop: {{}}
-"""
 GATE_CERTIFICATE = "            - name: gate\n"
 CLIENT_CERTIFICATES = """\
             validation_context:
@@ -50,31 +38,21 @@ CLIENT_CERTIFICATES = """\
 """
 
 
-class BoundStack(Stack):
-    """The stack whose extauthz has the store as well."""
-
-    def _serve(self, name: str, port: int, admin_port: int) -> tuple[str, ...]:
-        command = super()._serve(name, port, admin_port)
-        return (*command, "--store", self._store.url) if name == "extauthz" else command
-
-    @property
-    def store_url(self) -> str:
-        return self._store.url
-
-
 @dataclass(frozen=True)
 class Chain:
-    """A running stack, an Envoy with TLS that takes client certificates, and the issuer of bound tokens."""
+    """A running stack, and one more Envoy with TLS that takes client certificates."""
 
-    stack: BoundStack
+    bound: Bound
     tls_port: int
     trusted: Path
-    issuer: IssuerServer
     directory: Path
 
+    @property
+    def stack(self) -> BoundStack:
+        return self.bound.stack
+
     def token(self, **cnf: str) -> str:
-        claims = {"aud": AUDIENCE, "merchant_id": "m_active", "cnf": cnf or None}
-        return mint(KEY, good_claims(self.issuer.issuer, SystemClock().wall(), **claims))
+        return self.bound.token(**cnf)
 
     def pay(self, headers: dict[str, str]) -> tuple[int, dict[str, str], dict[str, str]]:
         """Send a payment to the plain listener."""
@@ -102,32 +80,21 @@ def _send(
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def chain(tmp_path_factory: pytest.TempPathFactory, policies: Path) -> AsyncIterator[Chain]:
     directory = tmp_path_factory.mktemp("bound")
-    copy = directory / "policies"
-    shutil.copytree(policies, copy)
     async with contextlib.AsyncExitStack() as closing:
-        issuer = await closing.enter_async_context(IssuerServer(keys=[KEY]))
-        edit(copy / "providers.yaml", "providers:\n", "providers:\n" + PROVIDER.format(issuer=issuer.issuer))
-        stack = BoundStack(directory / "run", choose_ports(None), copy, "grpcio", is_tls=True)
-        closing.push_async_callback(stack.stop)
-        await stack.start(lambda _: None)
-        assert stack.tls is not None
+        bound = await closing.enter_async_context(bound_stack(directory, policies, is_tls=True))
+        tls = bound.stack.tls
+        assert tls is not None
         free = choose_ports(None)
-        ports = replace(stack.ports, envoy=free.envoy, envoy_admin=free.envoy_admin)
-        text = on_ports(tls_reference(read_reference()).replace(SECRETS_DIRECTORY, str(stack.tls.secrets)), ports)
+        ports = replace(bound.stack.ports, envoy=free.envoy, envoy_admin=free.envoy_admin)
         ca = directory / "merchants-ca.pem"
         ca.write_bytes(MERCHANTS.certificate)
         configuration = directory / "envoy.yaml"
+        text = on_ports(tls_reference(read_reference()).replace(SECRETS_DIRECTORY, str(tls.secrets)), ports)
         configuration.write_text(text, "utf-8")
         certificates = "            tls_certificate_sds_secret_configs:\n" + GATE_CERTIFICATE
         edit(configuration, certificates, CLIENT_CERTIFICATES.format(ca=ca) + certificates)
-        envoy = Child(
-            ChildSpec("envoy", envoy_command(configuration), directory / "envoy.log", directory / "access.jsonl"),
-            lambda _: None,
-        )
-        closing.push_async_callback(envoy.stop)
-        await envoy.start()
-        assert await wait_until(lambda: get_text(ports.envoy_admin, "/ready") is not None, 20), envoy.last_lines()
-        running = Chain(stack, ports.envoy, stack.tls.certificates / "ca.pem", issuer, directory)
+        await closing.enter_async_context(another_envoy(configuration, ports.envoy_admin))
+        running = Chain(bound, ports.envoy, tls.certificates / "ca.pem", directory)
         await until(lambda: running.pay_by_tls({}, None)[0] == 401, 20)
         yield running
 
