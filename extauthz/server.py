@@ -13,7 +13,7 @@ from chassis.ids import RandomIds
 from chassis.listen import HostOptions
 from chassis.logs import setup_logging
 from chassis.metrics import ServiceMetrics
-from chassis.policy_service import PolicyService, ServiceParts
+from chassis.policy_service import Background, PolicyService, ServiceParts
 from chassis.record import DecisionLog
 from chassis.service import Service
 from chassis.settings import read_host_options
@@ -89,7 +89,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     recorder = Recorder(decision_log, metrics, clock)
     stamp = Stamp("", "", settings.errors_uri, settings.realm)
     servicer = AuthorizationServicer(active, recorder, clock=clock, ids=RandomIds(), stamp=stamp)
-    background = (http, keys, *operator.marks.background)
+    background: tuple[Background, ...] = (http, keys, *operator.marks.background)
     service: PolicyService[Compiled[Tables]] = PolicyService(
         NAME,
         {CHECK_METHOD: servicer.check},
