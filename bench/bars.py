@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench.cases import COLD, EXTAUTHZ, FLOOR, RATELIMIT, WARM
+from bench.cases import COLD, DPOP, EXTAUTHZ, FLOOR, RATELIMIT, WARM
 from bench.report import Row
 
 _ENVOY: Final = "envoy"
@@ -55,6 +55,7 @@ BARS: Final = (
     Bar(EXTAUTHZ, WARM, (FLOOR, _ENVOY), 64, 3.2),
     Bar(EXTAUTHZ, WARM, (WARM, _GRPCIO), 64, 0.5),
     Bar(EXTAUTHZ, COLD, (WARM, _ENVOY), 64, 2.0),
+    Bar(EXTAUTHZ, DPOP, (WARM, _ENVOY), 64, 2.5),
     Bar(EXTAUTHZ, "rules_100", (WARM, _ENVOY), 64, 1.4),
     Bar(EXTAUTHZ, "merchants_10k", ("merchants_10", _ENVOY), 64, 1.2),
     Bar(RATELIMIT, WARM, (FLOOR, _ENVOY), 64, 2.2),

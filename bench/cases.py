@@ -12,6 +12,7 @@ TRANSPORTS: Final = ("envoy", "grpcio")
 FLOOR: Final = "floor"
 WARM: Final = "warm"
 COLD: Final = "cold"
+DPOP: Final = "dpop"
 
 METHODS: Final[Mapping[str, str]] = {
     EXTAUTHZ: "/envoy.service.auth.v3.Authorization/Check",
@@ -28,16 +29,19 @@ class PolicyShape:
         merchants: Merchants, each with limits of its own.
         operations: Routes; the measured one is the last.
         rules: Risk rules, of which none hits.
+        is_dpop_bound: Tokens are bound to a DPoP key, and each proof is marked in the store.
     """
 
     merchants: int = 100
     operations: int = 10
     rules: int = 20
+    is_dpop_bound: bool = False
 
 
 _SHAPES: Final[Mapping[tuple[str, str], PolicyShape]] = {
     (EXTAUTHZ, WARM): PolicyShape(),
     (EXTAUTHZ, COLD): PolicyShape(),
+    (EXTAUTHZ, DPOP): PolicyShape(is_dpop_bound=True),
     (EXTAUTHZ, "merchants_10"): PolicyShape(merchants=10),
     # A routes file holds at most 1000 operations.
     (EXTAUTHZ, "merchants_10k"): PolicyShape(merchants=10_000, operations=1000),

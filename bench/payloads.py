@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from bench.cases import EXTAUTHZ
+from bench.cases import EXTAUTHZ, PolicyShape
 from bench.policy_sets import AUDIENCE, HOST, OPERATION, PATH, SCOPE, merchant_id
 from chassis.clock import SystemClock
 from policy.handoff import DOMAIN, ENTRIES, NONE, VERSION
@@ -42,8 +44,8 @@ class TokenIssuer:
         """Where the key set is."""
         return f"{self.url}/jwks.json"
 
-    def token(self, index: int, merchant: str) -> str:
-        """Return an access token (RFC 9068) of caller number `index`."""
+    def token(self, index: int, merchant: str, jkt: str | None = None) -> str:
+        """Return an access token (RFC 9068) of caller number `index`, bound to a DPoP key if one is named."""
         now = int(SystemClock().wall())
         claims = {
             "iss": self.url,
@@ -55,6 +57,7 @@ class TokenIssuer:
             "jti": f"bench-{index}",
             "scope": SCOPE,
             "merchant_id": merchant,
+            **({} if jkt is None else {"cnf": {"jkt": jkt}}),
         }
         return jwt.encode(claims, self.key, algorithm="RS256", headers={"typ": "at+jwt", "kid": _KEY_ID})
 
@@ -92,10 +95,12 @@ def running_issuer(port: int = 0) -> Iterator[TokenIssuer]:
         thread.join()
 
 
-def request_messages(service: str, issuer: TokenIssuer, *, merchants: int, count: int) -> list[bytes]:
+def request_messages(service: str, issuer: TokenIssuer, shape: PolicyShape, count: int) -> list[bytes]:
     """Return `count` serialised requests, spread over the merchants of a policy set."""
-    step = max(merchants // count, 1)
-    ids = [merchant_id(index * step % merchants) for index in range(count)]
+    step = max(shape.merchants // count, 1)
+    ids = [merchant_id(index * step % shape.merchants) for index in range(count)]
+    if shape.is_dpop_bound:
+        return [dpop_request(index, merchant, issuer) for index, merchant in enumerate(ids)]
     if service == EXTAUTHZ:
         return [check_request(index, merchant, issuer.token(index, merchant)) for index, merchant in enumerate(ids)]
     return [rate_limit_request(index, merchant) for index, merchant in enumerate(ids)]
@@ -161,6 +166,36 @@ def check_request(index: int, merchant: str, token: str) -> bytes:
     }
     http.headers.update(headers)
     return message.SerializeToString()
+
+
+def dpop_request(index: int, merchant: str, issuer: TokenIssuer) -> bytes:
+    """Return the CheckRequest of a payment with a bound token and its proof.
+
+    Stream number and time make every repetition the same request to the gate, so that its proof passes again and
+    each check costs what a first one does: a signature and a mark in the store.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    jwk = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    members = json.dumps({name: jwk[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":"))
+    token = issuer.token(index, merchant, _base64url(sha256(members.encode()).digest()))
+    now = int(SystemClock().wall())
+    claims = {
+        "jti": f"proof-{index}",
+        "htm": "POST",
+        "htu": f"https://{HOST}{PATH}",
+        "iat": now,
+        "ath": _base64url(sha256(token.encode()).digest()),
+    }
+    proof = jwt.encode(claims, key, algorithm="ES256", headers={"typ": "dpop+jwt", "jwk": jwk})
+    message = wire.CheckRequest.FromString(check_request(index, merchant, token))
+    message.attributes.request.time.seconds = now
+    message.attributes.request.http.headers["authorization"] = f"DPoP {token}"
+    message.attributes.request.http.headers["dpop"] = proof
+    return message.SerializeToString()
+
+
+def _base64url(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).decode("ascii").rstrip("=")
 
 
 def rate_limit_request(index: int, merchant: str) -> bytes:

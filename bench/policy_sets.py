@@ -68,7 +68,7 @@ _RULES: Final = (
 def write_policy_set(root: Path, shape: PolicyShape, *, issuer: str, jwks_uri: str) -> Path:
     """Write a set in which every request of `bench.payloads` is allowed, and return its directory."""
     writers: dict[str, Callable[[], Iterator[str]]] = {
-        "providers.yaml": lambda: _providers(issuer, jwks_uri),
+        "providers.yaml": lambda: _providers(issuer, jwks_uri, is_dpop_bound=shape.is_dpop_bound),
         "routes.yaml": lambda: _routes(shape.operations),
         "profiles/generic.yaml": _profile,
         "merchants.yaml": lambda: _merchants(shape.merchants),
@@ -87,7 +87,7 @@ def merchant_id(index: int) -> str:
     return f"m{index:05d}"
 
 
-def _providers(issuer: str, jwks_uri: str) -> Iterator[str]:
+def _providers(issuer: str, jwks_uri: str, *, is_dpop_bound: bool) -> Iterator[str]:
     yield "providers:"
     yield "  - id: bench"
     yield f"    issuer: {issuer}"
@@ -96,6 +96,8 @@ def _providers(issuer: str, jwks_uri: str) -> Iterator[str]:
     yield "    allow_http: true"
     yield f"    audiences: [{AUDIENCE}]"
     yield "    algorithms: [RS256]"
+    if is_dpop_bound:
+        yield "    dpop: {past_seconds: 300}"
 
 
 def _routes(operations: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.cases import COLD, EXTAUTHZ, FLOOR, LEVELS, MAX_PROCESSES, RATELIMIT, WARM, cases_of, shape_of
+from bench.cases import COLD, DPOP, EXTAUTHZ, FLOOR, LEVELS, MAX_PROCESSES, RATELIMIT, WARM, cases_of, shape_of
 from bench.measure import Effort, Subject, measure
 from bench.payloads import TokenIssuer, framed, request_messages, running_issuer
 from bench.peers import Peer, check_answers
@@ -63,7 +63,7 @@ async def run_bench(options: Options, report: Callable[[str], None]) -> list[Row
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tollhouse-bench-")))
         issuer = stack.enter_context(running_issuer(options.issuer_port))
         store = options.store
-        if not store and RATELIMIT in options.services:
+        if not store and (RATELIMIT in options.services or DPOP in options.cases):
             try:
                 store = (await stack.enter_async_context(EmbeddedStore())).url
             except EmbeddedStoreFailed as error:
@@ -113,8 +113,9 @@ class _Bench:
             directory / "policies", shape_of(service, case), issuer=self.issuer.url, jwks_uri=self.issuer.jwks_uri
         )
         decision_log = str(directory / "decisions.jsonl")
-        if case in (FLOOR, COLD):
+        if case in (FLOOR, COLD, DPOP):
             asked = {"service": service, "case": case, "transport": transport}
+            asked |= {"store": self.store if case == DPOP else ""}
             asked |= {"policies": str(policies), "decision_log": decision_log}
             return ServerProcess((sys.executable, "-m", "bench.serve", json.dumps(asked)), directory, transport)
         words = {
@@ -132,9 +133,7 @@ class _Bench:
     def _subject(self, service: str, case: str, transport: str, target: Target) -> Subject:
         directory = self.root / f"requests-{service}-{case}-{transport}"
         directory.mkdir()
-        messages = request_messages(
-            service, self.issuer, merchants=shape_of(service, case).merchants, count=MAX_PROCESSES
-        )
+        messages = request_messages(service, self.issuer, shape_of(service, case), MAX_PROCESSES)
         bodies = []
         for index, message in enumerate(messages):
             body = directory / f"request-{index:02d}.bin"

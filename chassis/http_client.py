@@ -1,8 +1,9 @@
 """The one HTTP client: bounded GETs to addresses that the policy names.
 
 It follows no redirect, knows no proxy and no cookie, decompresses nothing, and by default speaks
-only https to addresses of the public internet (rfc8725bis section 3.10: a document must not be
-able to send us to a loopback service).
+only https to addresses of the public internet (chassis/reach.py). A name is refused as a whole when one of
+its addresses is, and each socket is checked once more by the address it is about to connect to: whatever a
+library reads a host's spelling as, and whatever a name server answers the second time, that is what counts.
 """
 
 from __future__ import annotations
@@ -11,16 +12,24 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from functools import partial
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
+from chassis.reach import Reach, is_loopback_host, kind_of, may_connect
+
 _CHUNK_BYTES = 16 * 1024
-_USER_AGENT = "tollhouse"
-_MAX_CONNECTIONS = 16
+_HEADERS = {
+    "user-agent": "tollhouse",
+    "accept": "application/json, application/jwk-set+json",
+    "accept-encoding": "identity",
+}
+_ADDRESS_REFUSED = "address refused"
+_MAX_CONNECTIONS = 128
+"""Above the number of token issuers of a policy set, so that those that hang leave room for the others."""
 
 
 class FetchFailed(Exception):  # noqa: N818 - says what happened, like StoreUnavailable
@@ -50,59 +59,39 @@ class HttpReply:
     body: bytes
 
 
-def is_loopback_host(host: str) -> bool:
-    """Tell whether `host` names this machine: a loopback literal, localhost or *.localhost (RFC 6761 section 6.3)."""
-    host = host.lower()
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    return is_private_address(host) and ip_address(host).is_loopback
-
-
-def is_private_address(host: str) -> bool:
-    """Tell whether `host` is an address literal that is not of the public internet; a name is not."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    # A mapped or translated IPv4 address reaches the same host as the address inside it.
-    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    return not (inner or address).is_global or address.is_multicast
-
-
 class HttpClient:
     """GETs with a size cap and a total time-out; made outside a loop, used inside one."""
 
     def __init__(self) -> None:
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[Reach, bool], aiohttp.ClientSession] = {}
 
-    async def get(self, url: str, *, max_bytes: int, timeout_seconds: float, allow_http: bool = False) -> HttpReply:
+    async def get(self, url: str, *, max_bytes: int, timeout_seconds: float, reach: Reach = Reach.PUBLIC) -> HttpReply:
         """Fetch `url`.
 
         Args:
-            url: Absolute; https, or http to this machine's loopback when `allow_http`.
+            url: Absolute; https, or http to this machine's loopback where `reach` permits that.
             max_bytes: Longest body that is read.
             timeout_seconds: For everything: name, connection, TLS and body.
-            allow_http: Permit http to loopback, and names that resolve to private addresses.
+            reach: Which addresses besides those of the public internet may be connected to.
 
         Raises:
             FetchFailed: Refused address, no connection, time-out, or a body beyond the cap.
         """
-        _check_url(url, allow_http=allow_http)
+        is_encrypted = _check_url(url, reach)
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await self._fetch(url, max_bytes, allow_http=allow_http)
+                return await self._fetch(self._session(reach, is_encrypted=is_encrypted), url, max_bytes)
         except TimeoutError:
             reason = "timed out"
         except _AddressRefused:
-            reason = "private address refused"
+            reason = _ADDRESS_REFUSED
         except aiohttp.ClientError as error:
-            reason = "private address refused" if _is_refused(error) else f"no reply ({type(error).__name__})"
+            reason = _ADDRESS_REFUSED if _is_refused(error) else f"no reply ({type(error).__name__})"
         except (OSError, ValueError) as error:
             reason = f"no reply ({type(error).__name__})"
         raise FetchFailed(reason)
 
-    async def _fetch(self, url: str, max_bytes: int, *, allow_http: bool) -> HttpReply:
-        session = self._session(allow_http)
+    async def _fetch(self, session: aiohttp.ClientSession, url: str, max_bytes: int) -> HttpReply:
         async with session.get(url, allow_redirects=False) as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise FetchFailed("compressed reply refused")
@@ -114,18 +103,23 @@ class HttpClient:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return HttpReply(response.status, headers, bytes(body))
 
-    def _session(self, allow_private: bool) -> aiohttp.ClientSession:
-        session = self._sessions.get(allow_private)
+    def _session(self, reach: Reach, *, is_encrypted: bool) -> aiohttp.ClientSession:
+        session = self._sessions.get((reach, is_encrypted))
         if session is None:
-            resolver = _LocalResolver() if allow_private else _PublicResolver()
+            connector = aiohttp.TCPConnector(
+                resolver=GuardedResolver(reach, is_encrypted=is_encrypted),
+                socket_factory=partial(open_socket, reach, is_encrypted),
+                limit=_MAX_CONNECTIONS,
+                force_close=True,
+            )
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=resolver, limit=_MAX_CONNECTIONS, force_close=True),
+                connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"user-agent": _USER_AGENT, "accept": "application/json", "accept-encoding": "identity"},
+                headers=_HEADERS,
                 trust_env=False,
                 auto_decompress=False,
             )
-            self._sessions[allow_private] = session
+            self._sessions[(reach, is_encrypted)] = session
         return session
 
     async def start(self) -> None:
@@ -139,7 +133,7 @@ class HttpClient:
 
 
 class _AddressRefused(OSError):  # noqa: N818 - says what happened, like FetchFailed
-    """A name resolved to an address that is not of the public internet."""
+    """A name resolved to an address that may not be reached."""
 
 
 def _is_refused(error: BaseException) -> bool:
@@ -151,55 +145,66 @@ def _is_refused(error: BaseException) -> bool:
     return False
 
 
-def _check_url(url: str, *, allow_http: bool) -> None:
+def _check_url(url: str, reach: Reach) -> bool:
+    """Return whether the URL speaks TLS; raises FetchFailed when it must not be fetched."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise FetchFailed("not a URL") from None
-    if not host or parts.username is not None or parts.password is not None:
+    if not host or not host.isascii() or parts.username is not None or parts.password is not None:
         raise FetchFailed("not a URL")
-    if parts.scheme != "https" and not (parts.scheme == "http" and allow_http and is_loopback_host(host)):
+    is_encrypted = parts.scheme == "https"
+    if not is_encrypted and not (parts.scheme == "http" and Reach.LOOPBACK in reach and is_loopback_host(host)):
         raise FetchFailed("not https")
+    # aiohttp does not ask its resolver for literals.
+    kind = kind_of(host)
+    if kind is not None and not may_connect(kind, reach, is_encrypted=is_encrypted):
+        raise FetchFailed(_ADDRESS_REFUSED)
+    return is_encrypted
 
 
-class _PublicResolver(AbstractResolver):
-    """Resolves names, and refuses a name when any of its addresses is not public.
+def open_socket(reach: Reach, is_encrypted: bool, address: aiohttp.AddrInfoType) -> socket.socket:
+    """Return a socket for an address that may be reached; raises OSError for any other."""
+    family, kind, protocol, _, place = address
+    if not may_connect(kind_of(str(place[0])), reach, is_encrypted=is_encrypted):
+        raise _AddressRefused(_ADDRESS_REFUSED)
+    return socket.socket(family, kind, protocol)
 
-    aiohttp does not ask a resolver for address literals, so an address that the policy itself
-    spells out is reached.
+
+class GuardedResolver(AbstractResolver):
+    """Resolves names, and refuses a name when any of its addresses may not be reached.
+
+    Names of this machine (*.localhost) work where `reach` permits loopback, even if the system does not know them.
     """
 
-    def __init__(self) -> None:
-        self._inner = ThreadedResolver()
+    def __init__(self, reach: Reach, *, is_encrypted: bool, inner: AbstractResolver | None = None) -> None:
+        """Make one; `inner` looks names up and stands in for the system's resolver in tests."""
+        self._reach = reach
+        self._is_encrypted = is_encrypted
+        self._inner = inner
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if any(is_private_address(entry["host"].partition("%")[0]) for entry in found):
-            raise _AddressRefused("private address")
+        """Return the addresses of `host`; raises OSError when there are none, or one that is refused."""
+        found = await self._look_up(host, port, family)
+        for entry in found:
+            if not may_connect(kind_of(entry["host"]), self._reach, is_encrypted=self._is_encrypted):
+                raise _AddressRefused(_ADDRESS_REFUSED)
         return found
 
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-class _LocalResolver(AbstractResolver):
-    """Resolves names; *.localhost is this machine even where the system does not know it."""
-
-    def __init__(self) -> None:
-        self._inner = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
+    async def _look_up(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+        if self._inner is None:
+            self._inner = ThreadedResolver()  # takes the running loop, so not made before there is one
         try:
             return await self._inner.resolve(host, port, family)
         except OSError:
-            if not host.endswith(".localhost"):
+            if Reach.LOOPBACK not in self._reach or not host.endswith(".localhost"):
                 raise
         return await self._inner.resolve("127.0.0.1", port, socket.AF_INET)
 
     async def close(self) -> None:
-        await self._inner.close()
+        """Let go of the system's resolver."""
+        if self._inner is not None:
+            await self._inner.close()

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from extauthz.binding_changes import binding_loosened
 from policy.loader import PolicySet
+from policy.schema.providers import Provider
+from policy.schema.routes import Operation
 
 _IDS_IN_A_LINE: Final = 100
+_ACTIONS: Final = ("decline", "step_up", "review")
+"""Of risk rules, the strictest first."""
 
 
 def loosened(old: PolicySet, new: PolicySet) -> list[str]:
     """Compare two revisions and return what lets more through than before."""
-    parts = (_rules, _operations, _bindings, _merchants, _providers, _attributes, _cards)
+    parts = (_rules, _operations, _bindings, _merchants, _providers, binding_loosened, _attributes, _cards)
     return [sentence for part in parts for sentence in part(old, new)]
 
 
@@ -24,8 +29,10 @@ def _rules(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"risk rule {before.id} was removed"
         elif before.mode == "enforce" and rule.mode == "shadow":
             yield f"risk rule {before.id} went from enforce to shadow"
-        elif before.action == "decline" and rule.action == "review":
-            yield f"risk rule {before.id} went from decline to review"
+        elif _ACTIONS.index(rule.action) > _ACTIONS.index(before.action):
+            yield f"risk rule {before.id} went from {before.action} to {rule.action}"
+        elif before.step_up is not None and rule.step_up not in (None, before.step_up):
+            yield f"risk rule {before.id} has another step-up; it may ask less"
         elif (before.when, before.operations, before.on_missing) != (rule.when, rule.operations, rule.on_missing):
             yield f"risk rule {before.id} has another condition; it may hit less"
 
@@ -39,10 +46,32 @@ def _operations(old: PolicySet, new: PolicySet) -> Iterator[str]:
             continue
         for scope in sorted(set(known.scopes) - set(operation.scopes)):
             yield f"operation {operation.operation} no longer needs scope {scope}"
+        yield from (f"operation {operation.operation} {change}" for change in _demands(known, operation))
         if known.moves_money and not operation.moves_money:
             yield f"operation {operation.operation} no longer counts as moving money"
         if operation.forward_token and not known.forward_token:
             yield f"operation {operation.operation} now forwards the access token"
+        if known.cookies == "refuse" and operation.cookies == "ignore":
+            yield f"operation {operation.operation} no longer refuses cookies"
+
+
+def _demands(before: Operation, after: Operation) -> Iterator[str]:
+    """Compare what is asked of a token beside its scopes; what is hard to compare counts as looser."""
+    if before.caller == "user" and after.caller == "any":
+        yield "no longer needs a user"
+    if before.step_up is not None and before.step_up != after.step_up:
+        yield "has another step-up; it may ask less" if after.step_up else "no longer asks for step-up"
+    if before.actor is not None and before.actor.required and (after.actor is None or not after.actor.required):
+        yield "no longer needs an actor"
+    known = before.actor.allow if before.actor is not None else ()
+    for actor in after.actor.allow if after.actor is not None else ():
+        if actor not in known:
+            yield f"lets {actor.sub} act for others"
+    details, now = before.authorization_details, after.authorization_details
+    if details is not None and details != now:
+        yield "compares authorization_details otherwise; it may ask less" if now else "no longer asks for consent"
+    if set(after.merchant.other_claims) - set(before.merchant.other_claims):
+        yield "takes the merchant from further claims"
 
 
 def _bindings(old: PolicySet, new: PolicySet) -> Iterator[str]:
@@ -79,6 +108,9 @@ def _merchants(old: PolicySet, new: PolicySet) -> Iterator[str]:
 
 def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:
     before = {provider.issuer: provider for provider in old.providers.providers}
+    before_limit, limit = (file.providers.failed_authentications_per_minute for file in (old, new))
+    if limit > before_limit:
+        yield f"an address may fail to authenticate {limit} times a minute"
     for provider in new.providers.providers:
         known = before.get(provider.issuer)
         if known is None:
@@ -90,6 +122,7 @@ def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"provider {provider.id} accepts algorithm {algorithm}"
         for typ in sorted(set(provider.typ) - set(known.typ)):
             yield f"provider {provider.id} accepts token type {typ}"
+        yield from _token_profile(known, provider)
         if provider.leeway_seconds > known.leeway_seconds:
             yield f"provider {provider.id} accepts tokens {provider.leeway_seconds} s past their end"
 
@@ -106,6 +139,17 @@ def _attributes(old: PolicySet, new: PolicySet) -> Iterator[str]:
                 yield f"profile {name} reads {attribute} from another place"
             elif source.required and not now.required:
                 yield f"profile {name} no longer requires {attribute}"
+
+
+def _token_profile(known: Provider, provider: Provider) -> Iterator[str]:
+    if known.payload_typ and set(provider.payload_typ) != set(known.payload_typ):
+        yield f"provider {provider.id} tells access tokens by other values of the claim typ"
+    if provider.accept_scope_list and not known.accept_scope_list:
+        yield f"provider {provider.id} accepts lists of scopes"
+    if (provider.scope_claim, provider.client_id_claim) != (known.scope_claim, known.client_id_claim):
+        yield f"provider {provider.id} reads scopes or the client from another claim"
+    if provider.max_lifetime_seconds > known.max_lifetime_seconds:
+        yield f"provider {provider.id} accepts tokens that live for {provider.max_lifetime_seconds} s"
 
 
 def _cards(old: PolicySet, new: PolicySet) -> Iterator[str]:

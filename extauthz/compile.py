@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from chassis.clock import Clock
 from extauthz.card_keys import CardKeyring
@@ -11,19 +12,50 @@ from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
 from extauthz.tables import OperationPolicy, Tables
 from extauthz.tokens.cache import ClaimsCache
+from extauthz.tokens.certificates import CertificateSource
+from extauthz.tokens.constraint import SenderConstraint
+from extauthz.tokens.demands import TokenDemands
+from extauthz.tokens.details import PaymentGrant
 from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.key_sets import KeySets
-from extauthz.tokens.providers import compile_providers
+from extauthz.tokens.merchant_claims import MerchantClaims
+from extauthz.tokens.nonces import DpopNonces
+from extauthz.tokens.providers import compile_providers, offered_algorithms
+from extauthz.tokens.replay import ReplayStore
 from policy.card_numbers import missing_card_keys
 from policy.cel import CelRules
-from policy.diagnostics import PolicyInvalid
+from policy.diagnostics import PolicyInvalid, Problem
 from policy.loader import PolicySet
 from policy.merchants import MerchantTable
+from policy.resource import metadata_url
 from policy.schema.routes import Operation
+from policy.token_means import missing_token_means
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorMeans:
+    """What the operator gave besides the policy set; a set that needs more is not served.
+
+    Attributes:
+        keyring: Hashes card numbers.
+        replays: Remembers used DPoP proofs.
+        nonces: Makes and knows DPoP nonces.
+    """
+
+    keyring: CardKeyring | None = None
+    replays: ReplayStore | None = None
+    nonces: DpopNonces | None = None
+
+    def missing(self, policy: PolicySet) -> tuple[Problem, ...]:
+        """Return what this set needs and was not given."""
+        return (
+            *(missing_card_keys(policy) if self.keyring is None else ()),
+            *missing_token_means(policy, has_store=self.replays is not None, has_nonce_key=self.nonces is not None),
+        )
 
 
 def compile_tables(
-    policy: PolicySet, *, keys: KeySets, cache: ClaimsCache, clock: Clock, keyring: CardKeyring | None = None
+    policy: PolicySet, *, keys: KeySets, cache: ClaimsCache, clock: Clock, given: OperatorMeans = OperatorMeans()
 ) -> Tables:
     """Compile the set.
 
@@ -32,34 +64,53 @@ def compile_tables(
         keys: The process-wide key sets; they outlive a reload.
         cache: The process-wide cache of verified claims; its entries belong to one compiled provider.
         clock: For token times.
-        keyring: Hashes card numbers; None where the operator gave no card key file.
+        given: Keys and stores of the operator.
 
     Raises:
-        PolicyInvalid: A profile reads card numbers and there is no keyring.
+        PolicyInvalid: The set needs a key or a store that the operator did not give.
     """
-    problems = missing_card_keys(policy) if keyring is None else ()
+    problems = given.missing(policy)
     if problems:
         raise PolicyInvalid(problems)
-    cel = CelRules()
+    audiences = frozenset(name for provider in policy.providers.providers for name in provider.audiences)
+    providers = compile_providers(policy.providers)
+    means = _Means(CelRules(), given.keyring, clock, audiences)
+    gate = TokenGate(providers, keys, cache, clock, _constraint(policy, clock, given))
+    gate.failures_per_minute = policy.providers.failed_authentications_per_minute
     return Tables(
         revision=policy.revision,
-        routes=RouteTable(_routes(policy, cel, keyring)),
-        gate=TokenGate(compile_providers(policy.providers), keys, cache, clock),
+        routes=RouteTable(_routes(policy, means)),
+        gate=gate,
         merchants=MerchantTable.compile(policy.merchants),
-        keyring=keyring,
+        keyring=given.keyring,
+        dpop_algorithms=offered_algorithms(providers),
+        resource_metadata=metadata_url(policy.routes.resource),
     )
 
 
-def _routes(
-    policy: PolicySet, cel: CelRules, keyring: CardKeyring | None
-) -> Iterable[tuple[str, str, str, OperationPolicy]]:
+def _constraint(policy: PolicySet, clock: Clock, given: OperatorMeans) -> SenderConstraint:
+    certificates = CertificateSource(policy.providers.client_certificate.trusted_hop)
+    return SenderConstraint(clock, certificates, given.replays, given.nonces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What operations are compiled with."""
+
+    cel: CelRules
+    keyring: CardKeyring | None
+    clock: Clock
+    audiences: frozenset[str]
+
+
+def _routes(policy: PolicySet, means: _Means) -> Iterable[tuple[str, str, str, OperationPolicy]]:
     for operation in policy.routes.operations:
-        compiled = _operation(policy, operation, cel, keyring)
+        compiled = _operation(policy, operation, means)
         for host in operation.hosts or policy.routes.hosts:
             yield host, operation.method, operation.path, compiled
 
 
-def _operation(policy: PolicySet, operation: Operation, cel: CelRules, keyring: CardKeyring | None) -> OperationPolicy:
+def _operation(policy: PolicySet, operation: Operation, means: _Means) -> OperationPolicy:
     profile = policy.profiles[operation.profile] if operation.profile is not None else None
     applies_by_default = operation.moves_money
     rules = [
@@ -69,12 +120,13 @@ def _operation(policy: PolicySet, operation: Operation, cel: CelRules, keyring: 
     ]
     return OperationPolicy(
         operation=operation.operation,
-        scopes=operation.scopes,
-        merchant_claim=tuple(
-            token.replace("~1", "/").replace("~0", "~") for token in operation.merchant.claim[1:].split("/")
-        ),
+        demands=TokenDemands.compile(operation, means.clock),
+        merchant=MerchantClaims.compile(operation.merchant),
+        sender_constraint=operation.sender_constraint,
         moves_money=operation.moves_money,
-        body=None if profile is None else BodyReader(profile, moves_money=operation.moves_money, keyring=keyring),
-        rules=RuleSet.compile(rules, cel),
+        body=None if profile is None else BodyReader(profile, moves_money=operation.moves_money, keyring=means.keyring),
+        rules=RuleSet.compile(rules, means.cel),
         forward_token=operation.forward_token,
+        grant=PaymentGrant.compile(operation.authorization_details, means.audiences),
+        refuses_cookies=operation.cookies == "refuse",
     )

@@ -31,6 +31,10 @@ class AuthzRequest:
         time: When Envoy saw the first byte, seconds since 1970; 0.0 when absent.
         request_id: Envoy's `x-request-id`, or empty.
         context_extensions: Static strings from Envoy's route configuration.
+        stream_id: Envoy's own random number for this request, not the client's to choose; empty when absent.
+        peer_port: Port of the direct downstream; 0 when unknown.
+        peer_principal: First name in the certificate of the direct downstream, as Envoy verified it; empty without one.
+        peer_certificate: That certificate as URL-encoded PEM; empty without one.
     """
 
     method: str
@@ -44,6 +48,23 @@ class AuthzRequest:
     time: float
     request_id: str
     context_extensions: Mapping[str, str] = field(default_factory=dict)
+    stream_id: str = ""
+    peer_port: int = 0
+    peer_principal: str = ""
+    peer_certificate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a token is bound to (`cnf`, RFC 7800); at least one of the two is there.
+
+    Attributes:
+        jkt: RFC 7638 SHA-256 thumbprint of the client's DPoP key, base64url (RFC 9449 section 6.1).
+        certificate: SHA-256 of the client's certificate, base64url (`x5t#S256`, RFC 8705 section 3.1).
+    """
+
+    jkt: str | None = None
+    certificate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +79,8 @@ class Principal:
         claims: All verified claims, read-only.
         issued_at: `iat`, seconds since 1970.
         expires_at: `exp`, seconds since 1970.
+        confirmation: What the token is bound to; None for a plain bearer token.
+        next_nonce: A DPoP nonce that the client shall use from now on; empty for none.
     """
 
     token_issuer: str
@@ -67,6 +90,8 @@ class Principal:
     claims: Mapping[str, Any]
     issued_at: float
     expires_at: float
+    confirmation: Confirmation | None = None
+    next_nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +103,15 @@ class Challenge:
             carried no credentials (RFC 6750 section 3.1).
         description: Fixed text, never claim values.
         scope: Required scopes for `insufficient_scope`, space separated.
+        acr_values: Accepted authentication contexts, space separated (RFC 9470 section 3).
+        max_age: Most seconds since the user authenticated (RFC 9470 section 3).
     """
 
     error: str | None = None
     description: str | None = None
     scope: str | None = None
+    acr_values: str | None = None
+    max_age: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +122,15 @@ class Allow(NoTruth):
         handoff: Values of `policy.handoff.METADATA_ENTRIES` but decision_id and policy_revision.
         forward_token: Keep `authorization` for the upstream.
         is_review: A rule asked for review; told to the upstream in a header and in metadata.
+        dpop_nonce: Told to the client in `DPoP-Nonce` (RFC 9449 section 8.2); empty for none.
+        would_deny: A rule in shadow would have declined; told in metadata, so that access logs can count it.
     """
 
     handoff: Mapping[str, str]
     forward_token: bool
     is_review: bool = False
+    dpop_nonce: str = ""
+    would_deny: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +142,14 @@ class Deny(NoTruth):
         challenge: Present on every 401, and on 403 insufficient_scope.
         detail: For the operator's log only.
         retry_after_seconds: For reasons that waiting cures.
+        dpop_nonce: Told to the client in `DPoP-Nonce` (RFC 9449 section 9); empty for none.
     """
 
     reason: Reason
     challenge: Challenge | None = None
     detail: str = ""
     retry_after_seconds: int | None = None
+    dpop_nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)

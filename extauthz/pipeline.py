@@ -8,14 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from chassis.clock import Clock
-from extauthz.model import Allow, AuthzRequest, Decision, Deny, Principal, Unavailable
+from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Principal, Unavailable
 from extauthz.paths import canonical_host
-from extauthz.payment import AMOUNT, CURRENCY, MERCHANT
+from extauthz.payment import AMOUNT, CURRENCY, MERCHANT, Payment
 from extauthz.reasons import Reason
 from extauthz.risk import RiskOutcome
 from extauthz.routes import select
 from extauthz.tables import OperationPolicy, Tables
-from extauthz.tokens.scopes import require_scopes
+from extauthz.tokens.constraint import unmet_constraint
+from extauthz.tokens.refusals import presentation
 from policy.handoff import NONE, write_card_keys
 from policy.merchants import MerchantEntry
 
@@ -27,6 +28,7 @@ class Trail:
     Attributes:
         step: The step that was entered last, so the one that decided.
         operation: Name from routes.yaml, once selected.
+        takes_bearer: False once an operation is selected that takes DPoP alone.
         principal: The caller, once authenticated.
         merchant_id: From the token, once authorized.
         payment: Attributes read from the body.
@@ -36,6 +38,7 @@ class Trail:
 
     step: str = "parse"
     operation: str = ""
+    takes_bearer: bool = True
     principal: Principal | None = None
     merchant_id: str = ""
     payment: Mapping[str, Any] = field(default_factory=dict)
@@ -64,7 +67,7 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
     operation = select(tables.routes, request)
     if isinstance(operation, Deny):
         return operation
-    trail.operation = operation.operation
+    trail.operation, trail.takes_bearer = operation.operation, operation.sender_constraint != "dpop"
     trail.step = "authenticate"
     principal = await tables.gate.authenticate(request, deadline)
     if not isinstance(principal, Principal):
@@ -77,8 +80,9 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
     trail.step = "assess"
     values = _attributes(operation, request, principal, authorized, request.time or clock.wall())
     trail.risk = operation.rules.assess(values)
-    if trail.risk.verdict == "decline":
-        return Deny(Reason.PAYMENT_BLOCKED)
+    refusal = _risk_refusal(trail.risk, operation, principal)
+    if refusal is not None:
+        return refusal
     if clock.monotonic() > deadline:
         # Envoy has stopped listening and answered without us: never a late allow.
         return Unavailable(Reason.DEADLINE_EXCEEDED)
@@ -86,44 +90,55 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
         handoff=_handoff(operation, authorized),
         forward_token=operation.forward_token,
         is_review=trail.risk.verdict == "review",
+        dpop_nonce=principal.next_nonce,
+        would_deny=trail.risk.shadow_verdict == "decline",
     )
 
 
 def _authorize(
     tables: Tables, operation: OperationPolicy, request: AuthzRequest, principal: Principal, trail: Trail
 ) -> _Authorized | Deny:
-    """Step 4: scopes, the token's merchant, then the body and the body's merchant."""
-    refusal = require_scopes(principal, operation.scopes)
+    """Step 4: what the token may, its merchant, then the body, its merchant, and the consent to this payment."""
+    refusal = _token_refusal(operation, request, principal)
     if refusal is not None:
         return refusal
     merchant = _bound_merchant(tables, operation, principal, trail)
     if isinstance(merchant, Deny):
         return merchant
-    if operation.body is None:
-        return _Authorized(merchant, {})
-    read = operation.body.read(request)
+    read = Payment({}) if operation.body is None else operation.body.read(request)
     if isinstance(read, Deny):
         return read
     payment, card_keys = read
     trail.payment, trail.card_keys = payment, card_keys
     if payment.get(MERCHANT, merchant.id) != merchant.id:
-        return Deny(Reason.MERCHANT_MISMATCH, detail="token and body name different merchants")
-    return _Authorized(merchant, payment, card_keys)
+        return _another_merchant("token and body name different merchants")
+    refusal = operation.grant.refusal(principal, payment) if operation.grant is not None else None
+    return _Authorized(merchant, payment, card_keys) if refusal is None else refusal
+
+
+def _token_refusal(operation: OperationPolicy, request: AuthzRequest, principal: Principal) -> Deny | None:
+    refusal = unmet_constraint(operation.sender_constraint, principal)
+    if refusal is None and operation.refuses_cookies and "cookie" in request.headers:
+        refusal = presentation("a cookie beside the token")
+    return operation.demands.refusal(principal) if refusal is None else refusal
 
 
 def _bound_merchant(
     tables: Tables, operation: OperationPolicy, principal: Principal, trail: Trail
 ) -> MerchantEntry | Deny:
-    value: Any = principal.claims
-    for token in operation.merchant_claim:
-        value = value.get(token) if isinstance(value, Mapping) else None
-    if not isinstance(value, str):
-        return Deny(Reason.MERCHANT_MISMATCH, detail="the token names no merchant")
-    merchant = tables.merchants.get(value)
+    merchant_id = operation.merchant.merchant_id(principal.claims)
+    if merchant_id is None:
+        return _another_merchant("the token names no merchant, or several")
+    merchant = tables.merchants.get(merchant_id)
     if merchant is None:
         return Deny(Reason.MERCHANT_UNKNOWN)
     trail.merchant_id = merchant.id
     return merchant if merchant.is_active else Deny(Reason.MERCHANT_SUSPENDED)
+
+
+def _another_merchant(detail: str) -> Deny:
+    reason = Reason.MERCHANT_MISMATCH
+    return Deny(reason, Challenge("insufficient_scope", reason.spec.title), detail)
 
 
 def _attributes(
@@ -150,6 +165,17 @@ def _attributes(
         "time.hour": local.hour,
         "time.weekday": local.isoweekday(),
     }
+
+
+def _risk_refusal(risk: RiskOutcome, operation: OperationPolicy, principal: Principal) -> Deny | None:
+    """Decline, or ask for the step-up that a rule demands and this token does not show; one at a time."""
+    if risk.verdict == "decline":
+        return Deny(Reason.PAYMENT_BLOCKED)
+    for step_up in risk.step_ups:
+        refusal = operation.demands.step_up_refusal(principal, step_up)
+        if refusal is not None:
+            return refusal
+    return None
 
 
 def _handoff(operation: OperationPolicy, authorized: _Authorized) -> dict[str, str]:

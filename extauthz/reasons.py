@@ -69,12 +69,91 @@ class Reason(ReasonEnum):
         "Ask the token issuer for a token with this API as resource or audience.",
         "after_change",
     )
+    TOKEN_BINDING = ReasonSpec(
+        "token_binding",
+        401,
+        "The access token is not bound to this caller as it must be.",
+        "The token is bound to a certificate or a DPoP key and the caller did not prove to hold it, or this operation "
+        "takes bound tokens only (RFC 8705 section 3, RFC 9449 section 7.1).",
+        "Use the client certificate or the DPoP key that the token was issued for; where the operation demands it, "
+        "have tokens issued bound.",
+        "after_change",
+    )
+    DPOP_PROOF = ReasonSpec(
+        "dpop_proof_invalid",
+        401,
+        "The DPoP proof is not valid.",
+        "The DPoP header is missing, repeated, malformed, wrongly signed, not for this method, address or token, too "
+        "old, or was used before (RFC 9449 section 4.3).",
+        "Make a new proof for every request, also for a repeated one, and keep the clock right.",
+        "after_change",
+    )
+    DPOP_NONCE = ReasonSpec(
+        "dpop_nonce_required",
+        401,
+        "The DPoP proof must carry the nonce that was given.",
+        "The proof has no `nonce`, or one that is no longer in force (RFC 9449 section 9).",
+        "Make a new proof with the value of the DPoP-Nonce header, and use that value until another one comes.",
+        "after_change",
+    )
+    REPLAY_STORE_UNAVAILABLE = ReasonSpec(
+        "replay_store_unavailable",
+        503,
+        "The gate cannot tell at present whether the DPoP proof was used before.",
+        "The store that remembers used proofs is away or late, so none is taken.",
+        "Wait as long as Retry-After says, then send the request again with a new proof.",
+        "later",
+    )
+    AUTHENTICATION_FAILURES = ReasonSpec(
+        "authentication_failures",
+        429,
+        "Too many access tokens from this address were refused.",
+        "`failed_authentications_per_minute` of providers.yaml: a token that was not verified before is not looked "
+        "into until the address has been quiet. Tokens that were verified go on.",
+        "Stop sending tokens that are refused; try again after Retry-After.",
+        "later",
+    )
     SCOPE_INSUFFICIENT = ReasonSpec(
         "insufficient_scope",
         403,
         "The access token lacks a scope that this operation needs.",
         "A scope that routes.yaml requires is not in the token (RFC 6750 section 3.1).",
         "Request a token with the scopes named in the WWW-Authenticate header.",
+        "after_change",
+    )
+    STEP_UP_REQUIRED = ReasonSpec(
+        "step_up_required",
+        401,
+        "The user must authenticate again, or more strongly.",
+        "`acr` is none of those that the operation accepts, or `auth_time` lies too far back (RFC 9470 section 3).",
+        "Send the user through authorization with the acr_values and max_age of the WWW-Authenticate header, and use "
+        "the new token.",
+        "after_change",
+    )
+    USER_REQUIRED = ReasonSpec(
+        "user_required",
+        403,
+        "This operation needs a token that a user was present for.",
+        "The token was issued to a client alone: nothing in it says that a user authenticated (RFC 9068 section 5).",
+        "Use a token of the authorization code flow instead of one of client credentials.",
+        "after_change",
+    )
+    ACTOR_NOT_ALLOWED = ReasonSpec(
+        "actor_not_allowed",
+        403,
+        "The access token is used by a party that may not act here.",
+        "The outermost `act` of the token is not an actor that routes.yaml names for this operation, or there must be "
+        "one and there is none (RFC 8693 section 4.1).",
+        "Exchange the token as a party that the platform has admitted.",
+        "after_change",
+    )
+    AUTHORIZATION_DETAILS_INSUFFICIENT = ReasonSpec(
+        "authorization_details_insufficient",
+        403,
+        "The access token does not authorize this payment.",
+        "No member of `authorization_details` has the type, actions, location, amount, currency and creditor of this "
+        "payment (RFC 9396 section 9).",
+        "Have the user consent to exactly this payment and use the new token.",
         "after_change",
     )
     MERCHANT_MISMATCH = ReasonSpec(

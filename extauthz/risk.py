@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
 
+from extauthz.tokens.demands import StepUp
 from policy.cel import BoundValues, CelError, CelProgram, CelRules, CelUnknown
 from policy.schema.risk import Rule
 
@@ -45,16 +46,20 @@ class RiskOutcome:
     """What the rules said.
 
     Attributes:
-        verdict: The strictest action of the enforced rules that fired.
+        verdict: The strictest action of the enforced rules that fired, but for `step_up`, which depends on the token.
         fired: Ids of enforced rules that fired.
         shadow_fired: Ids of shadow rules that would have fired.
         unknown_attributes: Attributes that a rule needed and the payment lacks.
+        step_ups: What the enforced rules that fired ask of the token, each once.
+        shadow_verdict: The strictest action of the shadow rules that fired.
     """
 
     verdict: Verdict = "approve"
     fired: tuple[str, ...] = ()
     shadow_fired: tuple[str, ...] = ()
     unknown_attributes: tuple[str, ...] = ()
+    step_ups: tuple[StepUp, ...] = ()
+    shadow_verdict: Verdict = "approve"
 
 
 _NOTHING_FIRED: Final = RiskOutcome()
@@ -64,6 +69,7 @@ _NOTHING_FIRED: Final = RiskOutcome()
 class _CompiledRule:
     rule: Rule
     program: CelProgram
+    step_up: StepUp | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ class RuleSet:
         A rarely sent attribute then makes only the guard of its own group unknown.
         """
         groups: defaultdict[frozenset[str], list[_CompiledRule]] = defaultdict(list)
-        compiled = [_CompiledRule(rule, cel.compile(rule.when)) for rule in rules]
+        compiled = [_CompiledRule(rule, cel.compile(rule.when), StepUp.compile(rule.step_up)) for rule in rules]
         for each in compiled:
             groups[each.program.attributes - _KNOWN_FOR_EVERY_PAYMENT].append(each)
         everything = _Group.of(compiled, cel)
@@ -135,17 +141,17 @@ class RuleSet:
 
 
 def _outcome(suspects: Sequence[_CompiledRule], bound: BoundValues) -> RiskOutcome:
-    fired: list[Rule] = []
     unknown: list[str] = []
-    for compiled in suspects:
-        if _fires(compiled, bound, unknown):
-            fired.append(compiled.rule)
-    enforced = [rule for rule in fired if rule.mode == "enforce"]
+    fired = [compiled for compiled in suspects if _fires(compiled, bound, unknown)]
+    enforced = [each for each in fired if each.rule.mode == "enforce"]
+    shadow = [each.rule for each in fired if each.rule.mode == "shadow"]
     return RiskOutcome(
-        verdict=_strictest(enforced),
-        fired=tuple(rule.id for rule in enforced),
-        shadow_fired=tuple(rule.id for rule in fired if rule.mode == "shadow"),
+        verdict=_strictest([each.rule for each in enforced]),
+        fired=tuple(each.rule.id for each in enforced),
+        shadow_fired=tuple(rule.id for rule in shadow),
         unknown_attributes=tuple(dict.fromkeys(unknown)),
+        step_ups=tuple(dict.fromkeys(each.step_up for each in enforced if each.step_up is not None)),
+        shadow_verdict=_strictest(shadow),
     )
 
 

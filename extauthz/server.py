@@ -13,19 +13,22 @@ from chassis.ids import RandomIds
 from chassis.listen import HostOptions
 from chassis.logs import setup_logging
 from chassis.metrics import ServiceMetrics
-from chassis.policy_service import PolicyService, ServiceParts
+from chassis.policy_service import Background, PolicyService, ServiceParts
 from chassis.record import DecisionLog
 from chassis.service import Service
 from chassis.settings import read_host_options
-from extauthz.card_keys import CardKeyFile, CardKeyring
+from extauthz.card_keys import CardKeyring
 from extauthz.changes import loosened
 from extauthz.compile import compile_tables
+from extauthz.operator_means import Operator
 from extauthz.reasons import Reason
 from extauthz.recording import PLAIN_FIELDS, Recorder
 from extauthz.servicer import CHECK_METHOD, AuthorizationServicer
 from extauthz.tables import Tables
 from extauthz.tokens.cache import ClaimsCache
+from extauthz.tokens.key_metrics import register_keys
 from extauthz.tokens.key_sets import KeySets
+from extauthz.tokens.key_snapshots import KeySnapshots
 from extauthz.wire import Stamp
 from policy.live import Compiled, Compiler, live_policy
 from policy.loader import PolicySet
@@ -57,29 +60,27 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     clock = clock or SystemClock()
     metrics = ServiceMetrics(NAME, reasons=[*(reason.code for reason in Reason), "review"])
     http = HttpClient()
-    keys = KeySets(http, clock)
+    snapshots = KeySnapshots(settings.jwks_snapshot) if settings.jwks_snapshot else None
+    keys = KeySets(http, clock, snapshots)
+    register_keys(metrics.registry, keys)
     cache = ClaimsCache()
     decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
-    card_key_file = CardKeyFile(settings.card_key_file)
+    operator = Operator(settings, clock)
 
     def compile_(policy: PolicySet) -> Tables:
-        return compile_tables(policy, keys=keys, cache=cache, clock=clock, keyring=card_key_file.read())
+        return compile_tables(policy, keys=keys, cache=cache, clock=clock, given=operator.means())
 
     keyrings = KeyringLog()
 
     def adopt(tables: Tables) -> None:
         keys.follow(tables.gate.providers)
         keyrings.tell(tables.keyring)
+        operator.marks.adopt(tables.gate.providers)
 
     def warnings() -> tuple[str, ...]:
-        return (*keys.warnings(), *card_key_file.warnings())
+        return (*keys.warnings(), *operator.warnings())
 
-    compiler = Compiler(
-        compile=compile_,
-        loosened=loosened,
-        adopt=adopt,
-        fingerprint=card_key_file.fingerprint,
-    )
+    compiler = Compiler(compile_, loosened, adopt, operator.fingerprint)
     reloader = live_policy(Path(settings.policies), compiler, metrics, clock)
 
     def active() -> Tables | None:
@@ -88,12 +89,15 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     recorder = Recorder(decision_log, metrics, clock)
     stamp = Stamp("", "", settings.errors_uri, settings.realm)
     servicer = AuthorizationServicer(active, recorder, clock=clock, ids=RandomIds(), stamp=stamp)
+    background: tuple[Background, ...] = (http, keys, *operator.marks.background)
     service: PolicyService[Compiled[Tables]] = PolicyService(
         NAME,
         {CHECK_METHOD: servicer.check},
         metrics.registry,
-        ServiceParts(reloader, decision_log, (http, keys), keys.readiness, warnings, {CHECK_METHOD: servicer.shed}),
+        ServiceParts(reloader, decision_log, background, keys.readiness, warnings, {CHECK_METHOD: servicer.shed}),
     )
+    if operator.marks.store is not None:
+        metrics.watch_store(operator.marks.is_available)
     return service
 
 

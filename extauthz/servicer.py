@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from chassis.clock import Clock
@@ -67,6 +67,8 @@ class AuthorizationServicer:
         call = _Call(Trail())
         try:
             call.decision = await self._decide(tables, call, message, started + (deadline - started) * BUDGET_SHARE)
+            if not call.trail.takes_bearer:
+                stamp = replace(stamp, takes_bearer=False)
             return render_check_response(call.decision, stamp, call.request)
         except asyncio.CancelledError:
             call.decision = Unavailable(Reason.DEADLINE_EXCEEDED, detail="the call ended before its answer")
@@ -92,7 +94,14 @@ class AuthorizationServicer:
 
     def _fresh_stamp(self, tables: Tables | None) -> Stamp:
         revision = tables.revision if tables else ""
-        return Stamp(self._ids.decision_id(), revision, self._stamp.errors_uri, self._stamp.realm)
+        return Stamp(
+            self._ids.decision_id(),
+            revision,
+            self._stamp.errors_uri,
+            self._stamp.realm,
+            dpop_algorithms=tables.dpop_algorithms if tables else "",
+            resource_metadata=tables.resource_metadata if tables else "",
+        )
 
     async def _decide(self, tables: Tables | None, call: _Call, message: bytes, deadline: float) -> Decision:
         if tables is None:

@@ -8,7 +8,10 @@ from extauthz.card_keys import CardKeyring
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
+from extauthz.tokens.demands import TokenDemands
+from extauthz.tokens.details import PaymentGrant
 from extauthz.tokens.gate import TokenGate
+from extauthz.tokens.merchant_claims import MerchantClaims
 from policy.merchants import MerchantTable
 
 
@@ -18,21 +21,27 @@ class OperationPolicy:
 
     Attributes:
         operation: Name from routes.yaml.
-        scopes: All of them are required.
-        merchant_claim: JSON Pointer tokens into the claims, to the token's merchant.
+        demands: What a token must say before the body is read.
+        merchant: Where the token names its merchant.
+        sender_constraint: What the token must be bound to: `none`, `any`, `certificate` or `dpop`.
         moves_money: Amount, currency and merchant must be in the body.
         body: Reads the payment; None where the operation reads no body.
         rules: Risk rules of this operation.
         forward_token: Leave `authorization` on for the upstream.
+        grant: What the token must say of the payment; None where scopes are enough.
+        refuses_cookies: No cookie may come beside the token.
     """
 
     operation: str
-    scopes: tuple[str, ...]
-    merchant_claim: tuple[str, ...]
+    demands: TokenDemands
+    merchant: MerchantClaims
+    sender_constraint: str
     moves_money: bool
     body: BodyReader | None
     rules: RuleSet
     forward_token: bool
+    grant: PaymentGrant | None = None
+    refuses_cookies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,8 @@ class Tables:
         gate: Checks access tokens.
         merchants: Merchants by id.
         keyring: The keys that card numbers are hashed with; None where the operator gave none.
+        dpop_algorithms: Of DPoP proofs that are taken, separated by blanks; empty where none are.
+        resource_metadata: Where clients find the metadata of this API (RFC 9728); empty where there is none.
     """
 
     revision: str
@@ -52,3 +63,5 @@ class Tables:
     gate: TokenGate
     merchants: MerchantTable
     keyring: CardKeyring | None = None
+    dpop_algorithms: str = ""
+    resource_metadata: str = ""

@@ -15,17 +15,21 @@ from google.protobuf.message import DecodeError
 
 from chassis.problem import CONTENT_TYPE, problem_body
 from chassis.rpc import StatusCode
+from extauthz.challenges import write_challenges, write_dpop_challenge
 from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Unavailable
 from extauthz.reasons import Reason
 from policy.handoff import VERSION
 from protos import envoy_wire_pb2 as wire
 
-_PERMISSION_DENIED: Final = 7  # google.rpc.Code; any non-zero code refuses
-_OWN_HEADERS: Final = "x-tollhouse-"
+_INVALID_ARGUMENT: Final = 3  # google.rpc.Code; any non-zero code refuses
+_PERMISSION_DENIED: Final = 7
+_OWN_NAME: Final = "tollhouse"
+"""Behind `x-`, and behind `x_` and `x.` too: some upstreams take these for the same name."""
 _PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
 _END_OF_TIME: Final = 253_370_764_800  # the year 9999, which has a date in every time zone
 DECISION_ID_HEADER: Final = "x-tollhouse-decision-id"
 REVIEW_HEADER: Final = "x-tollhouse-review"
+DPOP_NONCE_HEADER: Final = "dpop-nonce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,18 @@ class Stamp:
         policy_revision: Revision that decided; empty when none was loaded.
         errors_uri: Where docs/errors.md is published.
         realm: For WWW-Authenticate (RFC 9110 section 11.5); no quotes or backslashes.
+        dpop_algorithms: Of the proofs that are taken, separated by blanks; empty where DPoP is not taken.
+        takes_bearer: The operation takes tokens with the scheme Bearer, so challenges offer it.
+        resource_metadata: Where the metadata of this API is (RFC 9728); empty where there is none.
     """
 
     decision_id: str
     policy_revision: str
     errors_uri: str
     realm: str
+    dpop_algorithms: str = ""
+    resource_metadata: str = ""
+    takes_bearer: bool = True
 
 
 def parse_check_request(data: bytes) -> AuthzRequest | Deny:
@@ -81,10 +91,14 @@ def parse_check_request(data: bytes) -> AuthzRequest | Deny:
         headers=headers,
         body=body,
         body_is_partial=_is_partial(headers, http.size, len(body)),
-        peer_ip=attributes.source.address.socket_address.address,
+        peer_ip=(address := (source := attributes.source).address.socket_address).address,
         time=time.seconds + time.nanos / 1e9,
         request_id=headers.get("x-request-id", ""),
         context_extensions=dict(extensions) if (extensions := attributes.context_extensions) else {},
+        stream_id=http.id,
+        peer_port=address.port_value,
+        peer_principal=source.principal,
+        peer_certificate=source.certificate,
     )
 
 
@@ -128,8 +142,9 @@ def render_check_response(decision: Decision, stamp: Stamp, request: AuthzReques
         case Allow():
             _render_allow(response, decision, stamp, request)
         case Deny():
-            response.status.code = _PERMISSION_DENIED
-            response.denied_response.CopyFrom(_refusal(decision.reason, stamp, _deny_headers(decision, stamp)))
+            is_malformed = decision.reason is Reason.REQUEST_MALFORMED
+            response.status.code = _INVALID_ARGUMENT if is_malformed else _PERMISSION_DENIED
+            response.denied_response.CopyFrom(_refusal(decision.reason, stamp, _deny_headers(decision, stamp, request)))
             _metadata(response, stamp, {"reason": decision.reason.code, "verdict": "deny"})
         case Unavailable():
             response.status.code = int(StatusCode.UNAVAILABLE)
@@ -144,18 +159,27 @@ def render_check_response(decision: Decision, stamp: Stamp, request: AuthzReques
 def _render_allow(response: wire.CheckResponse, allow: Allow, stamp: Stamp, request: AuthzRequest | None) -> None:
     response.status.code = int(StatusCode.OK)
     ok = response.ok_response
-    removed = [name for name in (request.headers if request else ()) if name.startswith(_OWN_HEADERS)]
+    removed = [name for name in (request.headers if request else ()) if name.startswith(_OWN_NAME, 2)]
     if not allow.forward_token:
         removed.append("authorization")
+        if request and "dpop" in request.headers:
+            removed.append("dpop")  # a proof is of use with its token alone
     if allow.is_review:
         # Envoy removes before it sets, so a client's copy cannot survive beside ours.
         ok.headers.add().header.MergeFrom(wire.HeaderValue(key=REVIEW_HEADER, value="true"))
         removed = [name for name in removed if name != REVIEW_HEADER]
     ok.headers_to_remove.extend(removed)
+    _tell_client(ok, DECISION_ID_HEADER, stamp.decision_id)
+    if allow.dpop_nonce:
+        _tell_client(ok, DPOP_NONCE_HEADER, allow.dpop_nonce)
+    shadow = {"would_deny": "true"} if allow.would_deny else {}
+    _metadata(response, stamp, {"handoff": VERSION, "verdict": "allow", **allow.handoff, **shadow})
+
+
+def _tell_client(ok: wire.OkHttpResponse, name: str, value: str) -> None:
     added = ok.response_headers_to_add.add()
     added.append_action = wire.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
-    added.header.key, added.header.value = DECISION_ID_HEADER, stamp.decision_id
-    _metadata(response, stamp, {"handoff": VERSION, "verdict": "allow", **allow.handoff})
+    added.header.key, added.header.value = name, value
 
 
 def _metadata(response: wire.CheckResponse, stamp: Stamp, entries: Mapping[str, str]) -> None:
@@ -179,22 +203,23 @@ def _refusal(reason: Reason, stamp: Stamp, headers: Mapping[str, str]) -> wire.D
     return refusal
 
 
-def _deny_headers(deny: Deny, stamp: Stamp) -> Mapping[str, str]:
+def _deny_headers(deny: Deny, stamp: Stamp, request: AuthzRequest | None) -> Mapping[str, str]:
     headers = {}
     if deny.challenge is not None:
-        headers["www-authenticate"] = _challenge_text(deny.challenge, stamp.realm)
+        headers["www-authenticate"] = _challenges(deny.challenge, stamp, request)
+    if deny.dpop_nonce:
+        headers[DPOP_NONCE_HEADER] = deny.dpop_nonce
     if deny.retry_after_seconds is not None:
         headers["retry-after"] = str(deny.retry_after_seconds)
     return headers
 
 
-def _challenge_text(challenge: Challenge, realm: str) -> str:
-    """Return the Bearer challenge (RFC 6750 section 3); its values hold no quotes or backslashes."""
-    parts = [f'realm="{realm}"']
-    if challenge.error is not None:
-        parts.append(f'error="{challenge.error}"')
-    if challenge.description is not None:
-        parts.append(f'error_description="{challenge.description}"')
-    if challenge.scope is not None:
-        parts.append(f'scope="{challenge.scope}"')
-    return "Bearer " + ", ".join(parts)
+def _challenges(challenge: Challenge, stamp: Stamp, request: AuthzRequest | None) -> str:
+    names = {
+        "realm": stamp.realm,
+        "dpop_algorithms": stamp.dpop_algorithms,
+        "resource_metadata": stamp.resource_metadata,
+    }
+    if not stamp.takes_bearer:
+        return write_dpop_challenge(challenge, **names)
+    return write_challenges(challenge, request.headers.get("authorization", "") if request else "", **names)

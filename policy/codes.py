@@ -6,27 +6,12 @@ A code is never renamed or reused: people look them up and pipelines match on th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class CodeSpec:
-    """One diagnostic code.
-
-    Attributes:
-        title: What is wrong, in a few words.
-        avoid: An example that leads to it.
-        prefer: What to write instead.
-        why: What would go wrong otherwise.
-    """
-
-    title: str
-    avoid: str
-    prefer: str
-    why: str
-
+from policy.binding_codes import BINDING
+from policy.code_spec import CodeSpec
+from policy.token_codes import TOKENS
 
 _FILES: Final = {
     "P001": CodeSpec(
@@ -254,6 +239,24 @@ _MEANING: Final = {
         "paths of which one is the more literal at every place",
         "Which scopes and quotas hold must not depend on order.",
     ),
+    "P057": CodeSpec(
+        "an operation that asks nothing of a token",
+        "`scopes: []` alone",
+        "`scopes: [payments:write]`, or `authorization_details`",
+        "Any token of a believed issuer would do.",
+    ),
+    "P058": CodeSpec(
+        "a consent with nothing to compare it with",
+        "`authorization_details` where no money moves, or with a `creditor` attribute that the profile does not read",
+        "`moves_money: true` and a profile that names payee.account",
+        "A consent to one payment means something only beside the payment.",
+    ),
+    "P059": CodeSpec(
+        "a step-up that asks for nothing",
+        "`step_up: {}`; `action: step_up` alone; `step_up` with `action: review`",
+        "`acr_values`, `max_age_seconds`, or both",
+        "It would look like protection and be none.",
+    ),
     "P060": CodeSpec(
         "status and suspension contradict each other",
         "`status: suspended` without `suspension`",
@@ -265,6 +268,24 @@ _MEANING: Final = {
         "`time_zone: CEST`, `time_zone: Berlin`",
         "`time_zone: Europe/Berlin`",
         "Daily quotas turn at midnight there, also when clocks change.",
+    ),
+    "P062": CodeSpec(
+        "a resource whose metadata cannot be found",
+        "`resource: {identifier: http://payments.example}`, a path in the identifier",
+        "`https://payments.example`",
+        "Clients build the address of the metadata out of it (RFC 9728 section 3), and trust what they find there.",
+    ),
+    "P063": CodeSpec(
+        "a resource that no token is for (warning)",
+        "`resource: {identifier: https://other.example}` without that audience in providers.yaml",
+        "one of the audiences",
+        "Clients ask token issuers for this name, and their tokens would be refused.",
+    ),
+    "P065": CodeSpec(
+        "an actor of no certain issuer",
+        "`allow: [{sub: wallet-1}]` beside two providers",
+        "`allow: [{sub: wallet-1, issuer: https://wallets.example}]`",
+        "Two token issuers may give one name to two parties, and each would be let in for the other.",
     ),
     "P070": CodeSpec(
         "metric and currency contradict each other",
@@ -334,5 +355,7 @@ _MEANING: Final = {
     ),
 }
 
-CODES: Final[Mapping[str, CodeSpec]] = MappingProxyType({**_FILES, **_MANIFEST, **_SHAPE, **_MEANING})
+CODES: Final[Mapping[str, CodeSpec]] = MappingProxyType(
+    {**_FILES, **_MANIFEST, **_SHAPE, **_MEANING, **BINDING, **TOKENS}
+)
 """Every code that a policy set can be given."""

@@ -24,7 +24,7 @@ class ServiceSettings:
 
     Attributes:
         policies: Directory of the policy set.
-        store: URL of the counter store: `redis://`, `rediss://`, `unix://` or `memory:`; empty where none is used.
+        store: URL of the store for counters and used proofs: `redis://`, `rediss://`, `unix://` or `memory:`; or empty.
         decision_log: `-` for stdout, or a file that is appended to.
         log_level: Name of a logging level.
         errors_uri: Where docs/errors.md is published; problem types point into it.
@@ -32,6 +32,8 @@ class ServiceSettings:
         card_key_file: Name of the file with the secrets that card numbers are hashed with; empty for none.
         store_password_file: Name of the file with the store's password; empty for none.
         store_username: ACL user of the store; empty for its default user.
+        dpop_nonce_key_file: Name of the file with the keys that DPoP nonces are made with; empty for none.
+        jwks_snapshot: Directory where the keys of token issuers are kept for the next start; empty for none.
     """
 
     policies: str
@@ -43,6 +45,8 @@ class ServiceSettings:
     card_key_file: str = ""
     store_password_file: str = ""
     store_username: str = ""
+    jwks_snapshot: str = ""
+    dpop_nonce_key_file: str = ""
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment entry that `read_settings` reads."""

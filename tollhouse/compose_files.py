@@ -58,6 +58,8 @@ def envoy_configuration(reference: str) -> str:
         _HEADER.format(source="envoy/tollhouse.yaml") + reference[reference.index("\n#\n# Order is the product") + 1 :]
     )
     text = _exchange(text, _address("127.0.0.1", DEFAULTS.envoy), _address("0.0.0.0", DEFAULTS.envoy))  # noqa: S104
+    # In the metadata of the API: clients of this stack ask the issuer of this stack.
+    text = _exchange(text, f'"http://127.0.0.1:{DEFAULTS.issuer}"', f'"{ISSUER_URL}"')
     for name, port in _CLUSTERS.items():
         text = _exchange(text, _address("127.0.0.1", port), _address(_HOSTS.get(name, name), port))
         text = _exchange(text, f"  - name: {name}\n    type: STATIC\n", f"  - name: {name}\n{_BY_NAME}")
@@ -70,7 +72,7 @@ def providers(reference: str) -> str:
     text = _exchange(reference, usual, f"issuer: {ISSUER_URL}\n")
     text, count = re.subn(
         r"allow_http: true #.*\n",
-        "allow_http: true # its name leads to a private address; over a network it speaks https alone\n",
+        "allow_private_addresses: true # its name leads to a private network; it speaks https there\n",
         text,
     )
     if count != 1:

@@ -109,13 +109,12 @@ TRANSPORT = Setting(
 )
 STORE = Setting(
     "--store",
-    "Counters: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded: or memory:.",
-    "ratelimit needs one: one store for all replicas, `rediss://` off this machine, without eviction. memory: and "
-    "embedded: are for one process alone: a restart forgets what was used. Never a password: it would stand in the "
-    "process list.",
+    "Counters and used proofs: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded: or memory:.",
+    "ratelimit needs one; extauthz needs one when the policy set takes DPoP proofs. One store for all replicas, "
+    "`rediss://` off this machine, without eviction. memory: and embedded: (ratelimit only) are for one process alone: "
+    "a restart forgets what was used. Never a password: it would stand in the process list.",
     "",
     "URL",
-    service="ratelimit",
 )
 STORE_USERNAME = Setting(
     "--store-username",
@@ -123,7 +122,6 @@ STORE_USERNAME = Setting(
     "A user that may run scripts and touch keys `tollhouse:*` alone.",
     "",
     "NAME",
-    service="ratelimit",
 )
 STORE_PASSWORD_FILE = Setting(
     "--store-password-file",
@@ -131,7 +129,15 @@ STORE_PASSWORD_FILE = Setting(
     "One line, mode 600. Read at every connect, so a new password needs no restart.",
     None,
     "FILE",
-    service="ratelimit",
+)
+DPOP_NONCE_KEY_FILE = Setting(
+    "--dpop-nonce-key-file",
+    "File with the keys that DPoP nonces are made with.",
+    "Mode 600, written like a card key file but with keys of its own; the same for all replicas. Needed as soon as a "
+    "provider has `nonce: required`.",
+    None,
+    "FILE",
+    service="extauthz",
 )
 CARD_KEY_FILE = Setting(
     "--card-key-file",
@@ -139,6 +145,15 @@ CARD_KEY_FILE = Setting(
     "Mode 600, 32 random bytes a key; needed as soon as a profile has `card_number`. The limiter needs none.",
     None,
     "FILE",
+    service="extauthz",
+)
+JWKS_SNAPSHOT = Setting(
+    "--jwks-snapshot",
+    "Directory where the keys of token issuers are kept, for a start while an issuer is away.",
+    "On a disk of its own user, mode 700: a file that another user could have written is not used. Keys out of it "
+    "live no longer than `keys_stale_seconds` says.",
+    None,
+    "DIR",
     service="extauthz",
 )
 INSECURE_LISTEN = Setting(
@@ -249,9 +264,10 @@ LAME_DUCK_SECONDS = Setting(
 
 SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
     "Service": (POLICIES, LISTEN, TRANSPORT, DECISION_LOG, LOG_LEVEL, ERRORS_URI, REALM),
-    "Secrets": (CARD_KEY_FILE, STORE_PASSWORD_FILE, ADMIN_TOKEN_FILE),
-    "Counter store": (STORE, STORE_USERNAME),
+    "Secrets": (CARD_KEY_FILE, DPOP_NONCE_KEY_FILE, STORE_PASSWORD_FILE, ADMIN_TOKEN_FILE),
+    "Store": (STORE, STORE_USERNAME),
     "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),
+    "Token issuers": (JWKS_SNAPSHOT,),
     "Admin pages": (ADMIN,),
     "Times and sizes": (
         MAX_MESSAGE_BYTES,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
-_REALM: Final = 'Bearer realm="tollhouse"'
+_METADATA: Final = "https://payments.tollhouse.test/.well-known/oauth-protected-resource"
+_REALM: Final = f'Bearer realm="tollhouse", resource_metadata="{_METADATA}"'
 
 
 class Kind(Enum):
@@ -144,7 +145,12 @@ _TOKENS: Final = (
     Scenario(
         "the body names another merchant than the token",
         payment("m_single", oauth_client="m_active"),
-        _refused(403, "merchant_mismatch"),
+        _refused(
+            403,
+            "merchant_mismatch",
+            challenge=f'{_REALM}, error="insufficient_scope", '
+            'error_description="The access token belongs to another merchant than the request."',
+        ),
     ),
 )
 

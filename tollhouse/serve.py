@@ -28,6 +28,7 @@ from chassis.settings import quiet_grpc
 from chassis.store_url import has_password
 from chassis.tls import TlsOptions
 from extauthz.card_keys import read_card_keys_file
+from extauthz.tokens.key_snapshots import SnapshotRefused, check_directory
 from policy.settings import ServiceSettings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
@@ -192,6 +193,7 @@ def _check_settings(request: ServeRequest) -> None:
     if not re.fullmatch(r"[ !#-\[\]-~]{1,64}", settings.realm):
         raise UsageError("--realm must be 1 to 64 visible ASCII characters without quotes and backslashes")
     _check_secrets(request.service, settings)
+    _check_snapshot(request.service, settings)
     _check_store(request.service, settings)
 
 
@@ -202,7 +204,11 @@ def _is_writable_file(path: Path) -> bool:
 def _check_secrets(service: ServiceName, settings: ServiceSettings) -> None:
     if service is ServiceName.RATELIMIT and settings.card_key_file:
         raise UsageError("--card-key-file belongs to extauthz; ratelimit counts by keyed hashes and needs no key")
+    if service is ServiceName.RATELIMIT and settings.dpop_nonce_key_file:
+        raise UsageError("--dpop-nonce-key-file belongs to extauthz; ratelimit reads no proofs")
     try:
+        if settings.dpop_nonce_key_file:
+            read_card_keys_file(settings.dpop_nonce_key_file)
         if settings.card_key_file:
             read_card_keys_file(settings.card_key_file)
         if settings.store_password_file:
@@ -211,18 +217,40 @@ def _check_secrets(service: ServiceName, settings: ServiceSettings) -> None:
         raise UsageError(str(error)) from error
 
 
-def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
-    if service is ServiceName.EXTAUTHZ:
-        if settings.store or settings.store_password_file or settings.store_username:
-            raise UsageError("--store belongs to ratelimit; extauthz uses no store")
+def _check_snapshot(service: ServiceName, settings: ServiceSettings) -> None:
+    if not settings.jwks_snapshot:
         return
-    if not settings.store:
-        raise UsageError("--store is needed, one for all replicas; memory: counts for one lone process, which forgets")
+    if service is ServiceName.RATELIMIT:
+        raise UsageError("--jwks-snapshot belongs to extauthz; ratelimit verifies no token")
+    try:
+        check_directory(settings.jwks_snapshot)
+    except SnapshotRefused as refusal:
+        raise UsageError(f"--jwks-snapshot {settings.jwks_snapshot}: {refusal}") from refusal
+
+
+def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
     login = settings.store_password_file or settings.store_username
+    if service is ServiceName.EXTAUTHZ and settings.store == EMBEDDED_STORE:
+        raise UsageError("--store embedded: belongs to ratelimit; memory: remembers proofs for one lone process")
+    if not settings.store:
+        _check_storeless(service, has_login=bool(login))
+        return
     if settings.store in (EMBEDDED_STORE, ratelimit.server.MEMORY_STORE):
         if login:
             raise UsageError(f"--store {settings.store} asks for no login; take the --store-... options off")
         return
+    _check_store_url(settings)
+
+
+def _check_storeless(service: ServiceName, *, has_login: bool) -> None:
+    if service is ServiceName.RATELIMIT:
+        raise UsageError("--store is needed, one for all replicas; memory: counts for one lone process, which forgets")
+    # Whether extauthz needs one is found when its policy set is loaded (P093).
+    if has_login:
+        raise UsageError("--store-username and --store-password-file need --store")
+
+
+def _check_store_url(settings: ServiceSettings) -> None:
     known = ("redis://", "rediss://", "unix://", EMBEDDED_STORE, ratelimit.server.MEMORY_STORE)
     if not settings.store.startswith(known):
         raise UsageError(f"--store must be one of {', '.join(known)}")

@@ -23,7 +23,9 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
     store: Annotated[str, of.STORE.option()] = of.STORE.default,
     store_username: Annotated[str, of.STORE_USERNAME.option()] = of.STORE_USERNAME.default,
     store_password_file: Annotated[Path | None, of.STORE_PASSWORD_FILE.option()] = of.STORE_PASSWORD_FILE.default,
+    dpop_nonce_key_file: Annotated[Path | None, of.DPOP_NONCE_KEY_FILE.option()] = of.DPOP_NONCE_KEY_FILE.default,
     card_key_file: Annotated[Path | None, of.CARD_KEY_FILE.option()] = of.CARD_KEY_FILE.default,
+    jwks_snapshot: Annotated[Path | None, of.JWKS_SNAPSHOT.option()] = of.JWKS_SNAPSHOT.default,
     insecure_listen: Annotated[bool, of.INSECURE_LISTEN.option()] = of.INSECURE_LISTEN.default,
     tls_cert: Annotated[Path | None, of.TLS_CERT.option()] = of.TLS_CERT.default,
     tls_key: Annotated[Path | None, of.TLS_KEY.option()] = of.TLS_KEY.default,
@@ -54,6 +56,8 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         card_key_file=_name_of(card_key_file),
         store_password_file=_name_of(store_password_file),
         store_username=store_username,
+        dpop_nonce_key_file=_name_of(dpop_nonce_key_file),
+        jwks_snapshot=_name_of(jwks_snapshot),
     )
     tls = TlsRequest(tls_cert, tls_key, tls_client_ca, tuple(peer_san or ()))
     bounds = HostBounds(

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from extauthz.tokens.claims import VerifiedToken
+from extauthz.tokens.failures import FailedAuthentications
 from extauthz.tokens.providers import CompiledProvider
 
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
@@ -52,11 +53,13 @@ class ClaimsCache:
         max_bytes: Estimated bytes of all entries together.
         max_per_client: Entries of one OAuth client of one issuer.
         size: Estimated bytes now.
+        failures: What is remembered of tokens that were refused, by address.
     """
 
     max_bytes: int = DEFAULT_MAX_BYTES
     max_per_client: int = DEFAULT_MAX_PER_CLIENT
     size: int = 0
+    failures: FailedAuthentications = field(default_factory=FailedAuthentications)
     _entries: OrderedDict[bytes, CachedClaims] = field(default_factory=OrderedDict)
     _clients: dict[_Client, dict[bytes, None]] = field(default_factory=dict)
 

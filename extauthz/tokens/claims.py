@@ -14,19 +14,20 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from extauthz.model import Deny, Principal
+from extauthz.model import Confirmation, Deny, Principal
 from extauthz.tokens import refusals
 from extauthz.tokens.providers import CompiledProvider
+from extauthz.tokens.token_shape import is_one_client
 
 MAX_NAME_CHARACTERS = 512
 """Longest `sub`, `jti` and client id; they end up in records."""
 MAX_AUDIENCES = 100
 MAX_NUMERIC_DATE = 253_402_300_799
 """9999-12-31T23:59:59Z."""
-PROFILED_TYPES = frozenset({"at+jwt", "application/at+jwt"})
-"""Header types that only access tokens carry (RFC 9068 section 2.1)."""
 
-_SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+\Z")
+_HASH = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")
+"""A SHA-256 as base64url without padding, in its one spelling."""
+_CONFIRMATIONS = ("jkt", "x5t#S256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def read_verified(
         refusal = rule(claims, provider)
         if refusal is not None:
             return refusal
-    if token_type not in PROFILED_TYPES and not _is_marked_access_token(claims):
+    if not provider.shape.is_access_token(claims, token_type):
         return refusals.invalid("nothing marks it as an access token")
     token = _build(claims, provider)
     refusal = recheck(token, provider, now)
@@ -69,15 +70,13 @@ def read_verified(
 
 
 def recheck(token: VerifiedToken, provider: CompiledProvider, now: float) -> Deny | None:
-    """Check what time and policy can change: `exp`, `nbf`, `aud` (RFC 7519 sections 4.1.3 to 4.1.5), and binding."""
+    """Check what time and policy can change: `exp`, `nbf` and `aud` (RFC 7519 sections 4.1.3 to 4.1.5)."""
     leeway = provider.leeway_seconds
     if now >= token.principal.expires_at + leeway:
         return refusals.expired()
     if now < token.not_before - leeway:
         return refusals.invalid("nbf lies ahead")
-    if token.audiences.isdisjoint(provider.audiences):
-        return refusals.wrong_audience()
-    return _check_binding(token.principal.claims, provider)
+    return refusals.wrong_audience() if token.audiences.isdisjoint(provider.audiences) else None
 
 
 def numeric_date(value: Any) -> float | None:
@@ -120,25 +119,29 @@ def _check_names(claims: Mapping[str, Any], provider: CompiledProvider) -> Deny 
         value = claims.get(claim)
         if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARACTERS:
             return refusals.invalid("sub, client id or jti missing or not text")
+    if not is_one_client(claims, provider.client_id_claim):
+        return refusals.invalid("two claims name different clients")
     return None
 
 
-def _check_scope(claims: Mapping[str, Any], _: CompiledProvider) -> Deny | None:
-    """RFC 8693 section 4.2 and RFC 6749 section 3.3: text, names separated by spaces."""
-    scope = claims.get("scope", "")
-    if not isinstance(scope, str):
-        return refusals.invalid("scope is not text")
-    if all(_SCOPE.match(name) for name in scope.split(" ") if name):
-        return None
-    return refusals.invalid("scope holds a character that no scope has")
+def _check_scope(claims: Mapping[str, Any], provider: CompiledProvider) -> Deny | None:
+    """RFC 8693 section 4.2 and RFC 6749 section 3.3, or what the provider's switches take instead."""
+    return refusals.invalid("scope cannot be read") if provider.shape.scopes(claims) is None else None
 
 
 def _check_binding(claims: Mapping[str, Any], _: CompiledProvider) -> Deny | None:
-    """RFC 9449 section 7.2: a bound token without a checked proof of possession is refused.
+    """RFC 7800 section 3.1: unknown members do not count, but a `cnf` of them alone is a binding that nobody checks."""
+    if "cnf" not in claims:
+        return None
+    bound = claims["cnf"]
+    hashes = [bound[name] for name in _CONFIRMATIONS if name in bound] if isinstance(bound, dict) else []
+    is_readable = hashes and all(isinstance(text, str) and _HASH.match(text) for text in hashes)
+    return None if is_readable else refusals.invalid("cnf is not one that can be checked")
 
-    No proof is checked here yet, so every `cnf` (RFC 7800) refuses the token.
-    """
-    return refusals.invalid("sender-constrained, and the proof is not checked") if "cnf" in claims else None
+
+def _confirmation(claims: Mapping[str, Any]) -> Confirmation | None:
+    bound = claims.get("cnf")
+    return None if bound is None else Confirmation(bound.get("jkt"), bound.get("x5t#S256"))
 
 
 _RULES: tuple[Callable[[Mapping[str, Any], CompiledProvider], Deny | None], ...] = (
@@ -151,18 +154,6 @@ _RULES: tuple[Callable[[Mapping[str, Any], CompiledProvider], Deny | None], ...]
 )
 
 
-def _is_marked_access_token(claims: Mapping[str, Any]) -> bool:
-    """Tell an access token by its content where the header type does not (RFC 8725 section 3.11).
-
-    Keycloak writes a claim `typ` (Bearer, ID, Refresh, Logout); other issuers are told by `scope`,
-    which no ID token has, and by the absence of what only ID tokens and event tokens have.
-    """
-    if "typ" in claims:
-        return claims["typ"] in ("Bearer", "bearer")
-    foreign = ("nonce", "at_hash", "c_hash", "events", "token_introspection", "htm")
-    return "scope" in claims and not any(name in claims for name in foreign)
-
-
 def _build(claims: Mapping[str, Any], provider: CompiledProvider) -> VerifiedToken:
     audience = claims["aud"]
     not_before = numeric_date(claims["nbf"]) if "nbf" in claims else None
@@ -171,10 +162,11 @@ def _build(claims: Mapping[str, Any], provider: CompiledProvider) -> VerifiedTok
             token_issuer=provider.issuer,
             subject=claims["sub"],
             client_id=claims[provider.client_id_claim],
-            scopes=frozenset(name for name in claims.get("scope", "").split(" ") if name),
+            scopes=provider.shape.scopes(claims) or frozenset(),
             claims=MappingProxyType(dict(claims)),
             issued_at=float(claims["iat"]),
             expires_at=float(claims["exp"]),
+            confirmation=_confirmation(claims),
         ),
         not_before=-math.inf if not_before is None else not_before,
         audiences=frozenset((audience,) if isinstance(audience, str) else audience),

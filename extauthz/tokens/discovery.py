@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from chassis.http_client import FetchFailed, HttpClient, HttpReply, is_private_address
+from chassis.http_client import FetchFailed, HttpClient, HttpReply
 from chassis.strict_json import JsonLimits, StrictJsonError, parse_strict
 from extauthz.tokens.keys import MAX_JWKS_BYTES, JwksInvalid, KeySet, read_jwks
-from extauthz.tokens.providers import KeySource
+from extauthz.tokens.providers import KeySource, authority_of
 
 FETCH_TIMEOUT_SECONDS = 5.0
 MAX_METADATA_BYTES = 256 * 1024
@@ -19,6 +20,7 @@ MAX_URL_CHARACTERS = 500
 _METADATA_LIMITS = JsonLimits(max_bytes=MAX_METADATA_BYTES, max_depth=16)
 _WELL_KNOWN = {"oidc": "/.well-known/openid-configuration", "oauth2": "/.well-known/oauth-authorization-server"}
 _MAX_AGE = re.compile(r'(?:^|,)\s*max-age\s*=\s*"?(\d{1,9})"?\s*(?:,|$)', re.IGNORECASE)
+_DELTA_SECONDS = re.compile(r"\d{1,9}\Z")
 _UNCACHED = re.compile(r"(?:^|,)\s*no-(?:cache|store)\b", re.IGNORECASE)
 
 
@@ -47,7 +49,7 @@ async def discover_jwks_uri(http: HttpClient, source: KeySource) -> str:
         metadata_url(source.issuer, source.discovery),
         max_bytes=MAX_METADATA_BYTES,
         timeout_seconds=FETCH_TIMEOUT_SECONDS,
-        allow_http=source.allow_http,
+        reach=source.reach,
     )
     metadata = _metadata(reply)
     if metadata.get("issuer") != source.issuer:
@@ -55,16 +57,28 @@ async def discover_jwks_uri(http: HttpClient, source: KeySource) -> str:
     address = metadata.get("jwks_uri")
     if not isinstance(address, str) or len(address) > MAX_URL_CHARACTERS:
         raise FetchFailed("metadata has no jwks_uri")
-    _check_discovered(address, source.issuer)
+    _check_discovered(address, source)
     return address
 
 
-async def fetch_keys(http: HttpClient, source: KeySource, jwks_uri: str) -> tuple[KeySet, float | None]:
-    """Fetch and read a JWK set.
+@dataclass(frozen=True, slots=True)
+class FetchedKeys:
+    """A JWK set that has just been fetched.
 
-    Returns:
-        The keys, and how many seconds the issuer says they may be kept: None when it gives no
-        usable answer. `no-cache` is no answer: checking back on every request is not possible here.
+    Attributes:
+        keys: What it holds.
+        body: The document.
+        max_age: How many seconds the issuer says it may be kept: None when it gives no usable answer.
+            `no-cache` is no answer: checking back on every request is not possible here.
+    """
+
+    keys: KeySet
+    body: bytes
+    max_age: float | None
+
+
+async def fetch_keys(http: HttpClient, source: KeySource, jwks_uri: str) -> FetchedKeys:
+    """Fetch and read a JWK set.
 
     Raises:
         FetchFailed: No reply with status 200, or no JWK set in it.
@@ -73,11 +87,11 @@ async def fetch_keys(http: HttpClient, source: KeySource, jwks_uri: str) -> tupl
         jwks_uri,
         max_bytes=MAX_JWKS_BYTES,
         timeout_seconds=FETCH_TIMEOUT_SECONDS,
-        allow_http=source.allow_http,
+        reach=source.reach,
     )
     _check_status(reply)
     try:
-        return read_jwks(reply.body), _max_age(reply.headers.get("cache-control", ""))
+        return FetchedKeys(read_jwks(reply.body), reply.body, _max_age(reply.headers))
     except JwksInvalid as error:
         raise FetchFailed(str(error)) from None
 
@@ -98,16 +112,21 @@ def _check_status(reply: HttpReply) -> None:
         raise FetchFailed(f"status {reply.status}")
 
 
-def _check_discovered(address: str, issuer: str) -> None:
-    """Refuse a private address literal that the policy did not spell out itself (rfc8725bis section 3.10)."""
+def _check_discovered(address: str, source: KeySource) -> None:
+    """Refuse an address that the policy does not know: a document must not choose whom we ask (rfc8725bis 3.10)."""
     try:
-        host = urlsplit(address).hostname or ""
+        authority = authority_of(address)
     except ValueError:
         raise FetchFailed("metadata has no jwks_uri") from None
-    if is_private_address(host) and host != urlsplit(issuer).hostname:
-        raise FetchFailed("private address refused")
+    if authority not in source.hosts:
+        raise FetchFailed("jwks_uri is on a host that the policy does not name")
 
 
-def _max_age(cache_control: str) -> float | None:
+def _max_age(headers: Mapping[str, str]) -> float | None:
+    """Return how long a reply is fresh for from now on (RFC 9111 sections 4.2.1 and 4.2.3)."""
+    cache_control = headers.get("cache-control", "")
     found = _MAX_AGE.search(cache_control)
-    return float(found.group(1)) if found and not _UNCACHED.search(cache_control) else None
+    if not found or _UNCACHED.search(cache_control):
+        return None
+    spent = _DELTA_SECONDS.match(headers.get("age", ""))
+    return max(0.0, float(found.group(1)) - (float(spent.group()) if spent else 0.0))

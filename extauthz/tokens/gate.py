@@ -9,14 +9,22 @@ from hashlib import sha256
 
 from chassis.clock import Clock
 from extauthz.model import AuthzRequest, Deny, Principal, Unavailable
+from extauthz.reasons import Reason
 from extauthz.tokens import refusals
 from extauthz.tokens.cache import CachedClaims, ClaimsCache
 from extauthz.tokens.claims import read_verified, recheck
+from extauthz.tokens.constraint import PresentedToken, SenderConstraint
 from extauthz.tokens.jose import CompactToken, parse_compact
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.presentation import presented_token
-from extauthz.tokens.providers import CompiledProvider
+from extauthz.tokens.providers import CompiledProvider, offered_algorithms
 from extauthz.tokens.verify import canonical_algorithm, is_signature_valid
+
+DEFAULT_FAILURES_PER_MINUTE = 300
+Outcome = Principal | Deny | Unavailable
+
+# Asking for a nonce is how DPoP begins, and a hold-up must not hold itself up.
+_NO_FAILURES = frozenset({Reason.DPOP_NONCE, Reason.AUTHENTICATION_FAILURES})
 
 
 class TokenGate:
@@ -27,16 +35,28 @@ class TokenGate:
         keys: The process-wide key sets; `keys.follow(gate.providers)` makes them refresh these issuers' keys.
         cache: The process-wide cache of verified claims.
         clock: Wall time for token times, monotonic time for deadlines.
+        constraint: Confirms bindings; left out, every token that is bound to a DPoP key is refused or 503.
+
+    Attributes:
+        failures_per_minute: Refused tokens of one address before it is held up; counts outlive a reload.
     """
 
     def __init__(
-        self, providers: tuple[CompiledProvider, ...], keys: KeySets, cache: ClaimsCache, clock: Clock
+        self,
+        providers: tuple[CompiledProvider, ...],
+        keys: KeySets,
+        cache: ClaimsCache,
+        clock: Clock,
+        constraint: SenderConstraint | None = None,
     ) -> None:
         self.providers = providers
         self._by_issuer = {provider.issuer: provider for provider in providers}
         self._keys = keys
         self._cache = cache
         self._clock = clock
+        self._constraint = constraint or SenderConstraint(clock)
+        self.dpop_algorithms = offered_algorithms(providers)
+        self.failures_per_minute = DEFAULT_FAILURES_PER_MINUTE
 
     async def authenticate(self, request: AuthzRequest, deadline: float) -> Principal | Deny | Unavailable:
         """Return the caller whose access token the request carries.
@@ -45,16 +65,43 @@ class TokenGate:
             request: The request; only headers and the places where no token may stand are read.
             deadline: On `Clock.monotonic()`; a fetch of keys is not waited for beyond it.
         """
-        token = presented_token(request)
+        token = presented_token(request, takes_dpop=bool(self.dpop_algorithms))
         if isinstance(token, Deny):
             return token
         digest = sha256(token.encode("ascii")).digest()
+        principal = await self._read(token, digest, request.peer_ip, deadline)
+        if not isinstance(principal, Principal):
+            return principal
+        if principal.confirmation is None and not self.dpop_algorithms:
+            return principal
+        presented = PresentedToken(digest, self._by_issuer[principal.token_issuer].dpop)
+        held_up = self._hold_up(request.peer_ip) if principal.confirmation is not None else None
+        if held_up is not None:
+            return held_up
+        confirmed = await self._constraint.confirm(request, principal, presented, deadline)
+        return self._counted(confirmed, request.peer_ip)
+
+    def _hold_up(self, address: str) -> Deny | None:
+        """Refuse what would cost a signature check, once an address has failed too often."""
+        wait = self._cache.failures.wait_seconds(address, self.failures_per_minute, self._clock.monotonic())
+        return refusals.too_many(wait) if wait else None
+
+    def _counted(self, outcome: Outcome, address: str) -> Outcome:
+        if isinstance(outcome, Deny) and outcome.reason not in _NO_FAILURES:
+            self._cache.failures.record(address, self.failures_per_minute, self._clock.monotonic())
+        return outcome
+
+    async def _read(self, token: str, digest: bytes, address: str, deadline: float) -> Principal | Deny | Unavailable:
         entry = self._cache.get(digest)
         if entry is not None:
             provider = self._by_issuer.get(entry.provider.issuer)
             if provider is not None and entry.belongs_to(provider, self._keys.generation(provider)):
                 return self._reuse(digest, entry, provider)
-        return await self._verify(token, digest, deadline)
+        # Before any parsing: a flood of tokens is not even split into parts.
+        held_up = self._hold_up(address)
+        if held_up is not None:
+            return held_up
+        return self._counted(await self._verify(token, digest, deadline), address)
 
     def _reuse(self, digest: bytes, entry: CachedClaims, provider: CompiledProvider) -> Principal | Deny:
         refusal = recheck(entry.token, provider, self._clock.wall())

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from chassis.clock import Clock
 from chassis.http_client import FetchFailed, HttpClient
-from extauthz.tokens.discovery import discover_jwks_uri, fetch_keys
-from extauthz.tokens.keys import KeySet
+from extauthz.tokens.discovery import FetchedKeys, discover_jwks_uri, fetch_keys
+from extauthz.tokens.key_snapshots import KeyDocument, SnapshotRefused
+from extauthz.tokens.keys import JwksInvalid, KeySet, read_jwks
 from extauthz.tokens.providers import KeySource, KeyTimes
 
 MIN_AGE_SECONDS = 60.0
@@ -23,6 +24,10 @@ MIN_AGE_SECONDS = 60.0
 REFRESH_AT = 0.8
 """Part of the age after which a refresh starts, so that the next set is there before this one is old."""
 MAX_BACKOFF_SECONDS = 60.0
+METADATA_AGE_SECONDS = 3600.0
+"""How long discovery's answer counts: an issuer that moves its keys may leave the old address to somebody else."""
+CLOCK_TOLERANCE_SECONDS = 60.0
+"""How far ahead of this clock a snapshot may have been written."""
 UNKNOWN_KID_SECONDS = 120.0
 """Short, because issuers sign with a new key a moment before everybody can fetch it."""
 MAX_UNKNOWN_KIDS = 1000
@@ -53,6 +58,8 @@ class IssuerKeys:
         times: How long they live; a reload may change it.
         held: The last good keys, or None before the first.
         failures: Failed fetches since the last good one.
+        all_failures: Failed fetches of this process.
+        is_restored: The keys are of an earlier process, and no fetch of this one has succeeded.
     """
 
     def __init__(
@@ -62,10 +69,14 @@ class IssuerKeys:
         self.times = times
         self.held: Held | None = None
         self.failures = 0
+        self.all_failures = 0
+        self.is_restored = False
         self._http = http
         self._clock = clock
         self._next_generation = next_generation
         self._jwks_uri: str | None = None
+        self._discovered_at = float("-inf")
+        self._unsaved: KeyDocument | None = None
         self._last_attempt = float("-inf")
         self._due_at = float("-inf")
         self._unknown: OrderedDict[tuple[str | None, str], float] = OrderedDict()
@@ -135,20 +146,57 @@ class IssuerKeys:
 
     async def _refresh(self) -> None:
         try:
-            if self._jwks_uri is None:
-                self._jwks_uri = await discover_jwks_uri(self._http, self.source)
-            keys, max_age = await fetch_keys(self._http, self.source, self._jwks_uri)
+            fetched = await fetch_keys(self._http, self.source, await self._discovered_uri())
         except FetchFailed as error:
             self._failed(error.reason)
         except Exception:
             log.exception("token_keys_refresh_crashed issuer=%s", self.source.issuer)
             self._failed("internal error")
         else:
-            self._arrived(keys, max_age)
+            self._arrived(fetched)
 
-    def _arrived(self, keys: KeySet, max_age: float | None) -> None:
+    async def _discovered_uri(self) -> str:
         now = self._clock.monotonic()
-        age = self.times.max_age if max_age is None else min(max(max_age, MIN_AGE_SECONDS), self.times.max_age)
+        if self._jwks_uri is None or now >= self._discovered_at + METADATA_AGE_SECONDS:
+            self._jwks_uri, self._discovered_at = await discover_jwks_uri(self._http, self.source), now
+        return self._jwks_uri
+
+    def restore(self, document: KeyDocument) -> None:
+        """Take over keys that an earlier process fetched; nothing may have arrived yet.
+
+        They count as past their age, so that they serve only once the issuer was asked and did not answer, and
+        not longer than they would have served in the process that fetched them.
+
+        Raises:
+            SnapshotRefused: Too old, of the future, or no key set.
+        """
+        now = self._clock.wall()
+        if document.fetched_at > now + CLOCK_TOLERANCE_SECONDS:
+            raise SnapshotRefused("was written in the future")
+        past_age = max(0.0, now - document.fetched_at - self._age(document.max_age))
+        if past_age >= self.times.stale:
+            raise SnapshotRefused("is too old")
+        try:
+            keys = read_jwks(document.body)
+        except JwksInvalid:
+            raise SnapshotRefused("holds no key set") from None
+        self.held = Held(keys, self._next_generation(), self._clock.monotonic() - past_age)
+        self.is_restored = True
+        log.info("token_keys_restored issuer=%s names=%d", self.source.issuer, len(keys.by_name))
+
+    def take_unsaved(self) -> KeyDocument | None:
+        """Return what has arrived since the last call, or None."""
+        document, self._unsaved = self._unsaved, None
+        return document
+
+    def _age(self, max_age: float | None) -> float:
+        return self.times.max_age if max_age is None else min(max(max_age, MIN_AGE_SECONDS), self.times.max_age)
+
+    def _arrived(self, fetched: FetchedKeys) -> None:
+        now, keys = self._clock.monotonic(), fetched.keys
+        age = self._age(fetched.max_age)
+        self._unsaved = KeyDocument(fetched.body, self._clock.wall(), fetched.max_age)
+        self.is_restored = False
         is_same = self.held is not None and self.held.keys.fingerprint == keys.fingerprint
         generation = self.held.generation if self.held is not None and is_same else self._next_generation()
         if not is_same:
@@ -162,6 +210,7 @@ class IssuerKeys:
     def _failed(self, reason: str) -> None:
         now = self._clock.monotonic()
         self.failures += 1
+        self.all_failures += 1
         # The address may have moved; metadata is read again with the next attempt.
         self._jwks_uri = None
         # A failed fetch that a token caused while the keys are fresh leaves the schedule as it is.

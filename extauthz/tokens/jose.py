@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chassis.strict_json import JsonLimits, StrictJsonError, parse_strict
@@ -45,6 +45,7 @@ class CompactToken:
         signing_input: What the signature covers (RFC 7515 section 5.2).
         signature: Raw bytes.
         claims: The JWT claims set, unverified.
+        header: All of it; what else stands there is for the reader of DPoP proofs alone.
     """
 
     algorithm: str
@@ -53,6 +54,7 @@ class CompactToken:
     signing_input: bytes
     signature: bytes
     claims: Mapping[str, Any]
+    header: Mapping[str, Any] = field(default_factory=dict)
 
 
 def decode_base64url(text: str) -> bytes | None:
@@ -94,6 +96,7 @@ def parse_compact(token: str) -> CompactToken | Deny:
         signing_input=token[: len(header_text) + 1 + len(claims_text)].encode("ascii"),
         signature=signature,
         claims=claims,
+        header=header,
     )
 
 

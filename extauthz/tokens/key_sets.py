@@ -19,6 +19,7 @@ from extauthz.model import Deny, Unavailable
 from extauthz.reasons import Reason
 from extauthz.tokens import refusals
 from extauthz.tokens.issuer_keys import Held, IssuerKeys
+from extauthz.tokens.key_snapshots import KeyDocument, KeySnapshots, SnapshotRefused
 from extauthz.tokens.keys import VerificationKey
 from extauthz.tokens.providers import CompiledProvider, KeySource
 
@@ -26,6 +27,8 @@ TICK_SECONDS = 1.0
 WAIT_PART = 0.8
 """Part of the time left that a request may wait; the rest is for rendering the answer."""
 RETRY_AFTER_SECONDS = 5
+SAVE_PATIENCE_SECONDS = 2.0
+"""How long a stop waits for a disk."""
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +41,47 @@ class FoundKey:
     generation: int
 
 
-class KeySets:
-    """Keys of all followed issuers. Used on one event loop."""
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """What a scrape learns about one provider's keys.
 
-    def __init__(self, http: HttpClient, clock: Clock) -> None:
+    Attributes:
+        provider: Its id in providers.yaml.
+        is_usable: Tokens can be verified.
+        seconds_past_age: How long ago the keys should have been refreshed; 0 while they are fresh.
+        seconds_left: How long the keys there are may be used if the issuer stays away.
+        failures: Failed fetches of this process.
+        skipped: Keys of the set that are not used.
+    """
+
+    provider: str
+    is_usable: bool
+    seconds_past_age: float
+    seconds_left: float
+    failures: int
+    skipped: int
+
+
+class KeySets:
+    """Keys of all followed issuers. Used on one event loop.
+
+    Args:
+        http: Fetches documents.
+        clock: Monotonic time for ages, wall time for snapshots.
+        snapshots: Keeps keys on disk; None where none are kept.
+    """
+
+    def __init__(self, http: HttpClient, clock: Clock, snapshots: KeySnapshots | None = None) -> None:
         self._http = http
         self._clock = clock
+        self._snapshots = snapshots
+        self._save_fault = ""
+        """Why keys could not be written the last time; empty when they were."""
+        self._saving: asyncio.Task[None] | None = None
         self._generations = itertools.count(1)
         self._issuers: dict[KeySource, IssuerKeys] = {}
         self._retired: list[IssuerKeys] = []
-        self._followed: frozenset[KeySource] = frozenset()
+        self._followed: dict[KeySource, CompiledProvider] = {}
         self._required: frozenset[KeySource] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
@@ -65,6 +99,10 @@ class KeySets:
         for issuer in (*self._issuers.values(), *self._retired):
             await issuer.stop()
         self._retired.clear()
+        self._start_saving()
+        if self._saving is not None:
+            await asyncio.wait({self._saving}, timeout=SAVE_PATIENCE_SECONDS)
+            self._saving.cancel()
 
     def follow(self, providers: Iterable[CompiledProvider]) -> None:
         """Take over the issuers of a policy snapshot: keep what is known, forget who is gone."""
@@ -76,7 +114,21 @@ class KeySets:
             self._retired.append(self._issuers.pop(source))
         if not self._followed:
             self._required = frozenset(wanted)
-        self._followed = frozenset(wanted)
+            self._restore(wanted.values())
+        self._followed = wanted
+
+    def _restore(self, providers: Iterable[CompiledProvider]) -> None:
+        """Take over what an earlier process left; at a start alone, for a reload there is no earlier process."""
+        if self._snapshots is None:
+            return
+        for provider in providers:
+            issuer = self._entry(provider)
+            try:
+                document = self._snapshots.read(provider)
+                if document is not None and issuer.held is None:
+                    issuer.restore(document)
+            except SnapshotRefused as refusal:
+                log.warning("token_keys_snapshot_refused issuer=%s reason=%s", provider.issuer, refusal)
 
     def readiness(self) -> tuple[str, ...]:
         """Say, in words, which keys must arrive before calls may come.
@@ -84,22 +136,35 @@ class KeySets:
         Only issuers of the first snapshot count: a reload that names an issuer that is away must
         not take the gate away from the callers of all others.
         """
-        required = self._followed & self._required
+        required = self._followed.keys() & self._required
         return tuple(sorted(f"keys of token issuer {issuer}" for issuer in self._never_loaded(required)))
 
     def warnings(self) -> tuple[str, ...]:
-        """Say, in words, whose keys are past their age, or have not arrived since a reload."""
+        """Say, in words, what should be looked at: keys that are old, of a snapshot, missing, or secret."""
         now = self._clock.monotonic()
-        held = [(source.issuer, self._issuers[source].held) for source in self._followed]
-        old = [issuer for issuer, keys in held if keys is not None and now >= keys.fresh_until]
-        new = self._never_loaded(self._followed - self._required)
+        known = [self._issuers[source] for source in self._followed]
+        past = [issuer for issuer in known if issuer.held is not None and now >= issuer.held.fresh_until]
+        old = [issuer.source.issuer for issuer in past if not issuer.is_restored]
+        restored = [issuer.source.issuer for issuer in past if issuer.is_restored]
+        new = self._never_loaded(self._followed.keys() - self._required)
+        leaking = [each.source.issuer for each in known if each.held is not None and each.held.keys.is_leaking]
         return (
             *(f"keys of token issuer {issuer} are past their age" for issuer in sorted(old)),
+            *(f"keys of token issuer {issuer} are of a snapshot" for issuer in sorted(restored)),
             *(f"keys of token issuer {issuer} have not arrived" for issuer in sorted(new)),
+            *(f"token issuer {issuer} publishes a secret key; it is not used" for issuer in sorted(leaking)),
+            *([f"key snapshots: {self._save_fault}"] if self._save_fault else ()),
         )
 
-    def _never_loaded(self, sources: frozenset[KeySource]) -> list[str]:
-        return [source.issuer for source in sources if self._issuers[source].held is None]
+    def states(self) -> tuple[KeyState, ...]:
+        """Describe every followed provider's keys."""
+        now = self._clock.monotonic()
+        return tuple(_state(provider, self._issuers[source], now) for source, provider in self._followed.items())
+
+    def _never_loaded(self, sources: Iterable[KeySource]) -> list[str]:
+        """Return the issuers without keys; keys of a snapshot count once the issuer was asked and did not answer."""
+        issuers = [self._issuers[source] for source in sources]
+        return [each.source.issuer for each in issuers if each.held is None or (each.is_restored and not each.failures)]
 
     def generation(self, provider: CompiledProvider) -> int | None:
         """Return the generation of keys that may be used without waiting, or None. Cheap."""
@@ -190,7 +255,34 @@ class KeySets:
                 await issuer.stop()
             # Not awaited: one issuer that hangs must not hold up the others.
             self._start_due()
+            self._start_saving()
             await asyncio.sleep(TICK_SECONDS)
+
+    def _start_saving(self) -> None:
+        """Write what has arrived, in a thread; while a disk hangs nothing more is given to it."""
+        if self._snapshots is None or (self._saving is not None and not self._saving.done()):
+            return
+        arrived = [(provider, self._issuers[source].take_unsaved()) for source, provider in self._followed.items()]
+        changed = [(provider, document) for provider, document in arrived if document is not None]
+        if changed:
+            self._saving = asyncio.get_running_loop().create_task(self._save(self._snapshots, changed))
+
+    async def _save(self, snapshots: KeySnapshots, changed: Iterable[tuple[CompiledProvider, KeyDocument]]) -> None:
+        for provider, document in changed:
+            try:
+                await asyncio.to_thread(snapshots.write, provider, document)
+                self._save_fault = ""
+            except SnapshotRefused as refusal:
+                self._save_fault = str(refusal)
+                log.warning("token_keys_snapshot_failed issuer=%s reason=%s", provider.issuer, refusal)
+
+
+def _state(provider: CompiledProvider, issuer: IssuerKeys, now: float) -> KeyState:
+    held = issuer.held
+    past_age = 0.0 if held is None else max(0.0, now - held.fresh_until)
+    left = 0.0 if held is None else max(0.0, held.fresh_until + issuer.times.stale - now)
+    skipped = 0 if held is None else len(held.keys.skipped)
+    return KeyState(provider.id, left > 0, past_age, left, issuer.all_failures, skipped)
 
 
 def _unavailable(detail: str) -> Unavailable:

@@ -26,6 +26,8 @@ MAX_RSA_EXPONENT_BITS = 64
 """Beyond these, one verification would hold up every other request."""
 
 _LIMITS = JsonLimits(max_bytes=MAX_JWKS_BYTES, max_depth=8)
+_SYMMETRIC_PUBLISHED = "symmetric key published"
+_PRIVATE_PUBLISHED = "private key published"
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 _SMALL_PRIMES = tuple(p for p in range(3, 168) if all(p % q for q in range(2, p)))
@@ -67,6 +69,11 @@ class KeySet:
     skipped: tuple[str, ...]
     fingerprint: str
 
+    @property
+    def is_leaking(self) -> bool:
+        """Tell whether a key that must be secret was published; it is left out, and its owner must be told."""
+        return _SYMMETRIC_PUBLISHED in self.skipped or _PRIVATE_PUBLISHED in self.skipped
+
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
         """Return the key for a token header, or None."""
         return self.by_name.get((kid, algorithm))
@@ -83,13 +90,22 @@ def read_jwks(body: bytes) -> KeySet:
     keys: list[VerificationKey] = []
     skipped: list[str] = []
     for jwk in _listed_keys(body):
-        read = _read_key(jwk)
+        read = read_key(jwk)
         if isinstance(read, VerificationKey):
             keys.append(read)
         else:
             skipped.append(read)
     by_name, ambiguous = _index(keys)
     return KeySet(by_name, (*skipped, *ambiguous), _set_fingerprint(by_name))
+
+
+def accepted_jwks(body: bytes) -> list[Mapping[str, Any]]:
+    """Return the keys of a JWK set document that `read_jwks` takes, as they stand in it; none of them is private.
+
+    Raises:
+        JwksInvalid: As `read_jwks`.
+    """
+    return [jwk for jwk in _listed_keys(body) if isinstance(read_key(jwk), VerificationKey)]
 
 
 def _listed_keys(body: bytes) -> list[Any]:
@@ -122,11 +138,11 @@ def _set_fingerprint(by_name: Mapping[tuple[str | None, str], VerificationKey]) 
     return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
 
-def _read_key(jwk: Any) -> VerificationKey | str:
-    """Return the key, or the reason why it is skipped."""
+def read_key(jwk: Any) -> VerificationKey | str:
+    """Return one public key, or the reason why it cannot be used, a fixed text."""
     if not isinstance(jwk, dict):
         return "key is not an object"
-    fault = _usage_fault(jwk)
+    fault = usage_fault(jwk)
     if fault:
         return fault
     readers = {"RSA": _read_rsa, "EC": _read_ec, "OKP": _read_okp}
@@ -147,12 +163,12 @@ def _read_key(jwk: Any) -> VerificationKey | str:
     return VerificationKey(jwk.get("kid"), algorithms, public_key, fingerprint)
 
 
-def _usage_fault(jwk: Mapping[str, Any]) -> str:
+def usage_fault(jwk: Mapping[str, Any]) -> str:
     """Check what the key says it is for (RFC 7517 sections 4.2 and 4.3), and that it is public."""
     if jwk.get("kty") == "oct":
-        return "symmetric key published"
+        return _SYMMETRIC_PUBLISHED
     if _PRIVATE_MEMBERS & jwk.keys():
-        return "private key published"
+        return _PRIVATE_PUBLISHED
     if "use" in jwk and jwk["use"] != "sig":
         return "use is not sig"
     operations = jwk.get("key_ops")

@@ -8,31 +8,35 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
+from extauthz.challenges import DPOP_SCHEME
 from extauthz.model import AuthzRequest, Deny
 from extauthz.tokens import refusals
 
 MAX_TOKEN_CHARACTERS = 8192
+MAX_FORM_BYTES = 65_536
+"""Longest form that is looked through for a token before anybody is authenticated."""
 
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
 _PARAMETER = "access_token"
 _FORM = "application/x-www-form-urlencoded"
 
 
-def presented_token(request: AuthzRequest) -> str | Deny:
-    """Return the bearer token as sent, not looked into yet.
+def presented_token(request: AuthzRequest, *, takes_dpop: bool = False) -> str | Deny:
+    """Return the access token as sent, not looked into yet.
 
     A comma refuses the request: Envoy joins repeated headers with one, and no token68 holds one.
-    Any scheme but Bearer counts as no credentials.
+    Any scheme but Bearer, and DPoP where it is taken (RFC 9449 section 7.1), counts as no credentials.
     """
     if _is_in_query(request.path):
         return refusals.presentation("access_token in the query")
-    if _is_in_form(request):
-        return refusals.presentation("access_token in the body")
+    fault = _form_fault(request)
+    if fault:
+        return refusals.presentation(fault)
     value = request.headers.get("authorization", "").strip(" \t")
     if "," in value:
         return refusals.presentation("repeated authorization header")
     scheme, _, token = value.partition(" ")
-    if scheme.lower() != "bearer":
+    if scheme.lower() != "bearer" and not (takes_dpop and scheme.lower() == DPOP_SCHEME):
         return refusals.missing()
     return _checked(token.lstrip(" "))
 
@@ -54,10 +58,19 @@ def _is_in_query(path: str) -> bool:
     return bool(found) and any(_names_token(pair) for pair in re.split("[&;]", query))
 
 
-def _is_in_form(request: AuthzRequest) -> bool:
+def _form_fault(request: AuthzRequest) -> str:
+    """Look for a token in a form (RFC 6750 section 2.2); any other body is none of this step's business.
+
+    A form of which the end is not seen, or that is too long to look through, may hold one.
+    """
     if not request.headers.get("content-type", "").lower().lstrip().startswith(_FORM):
-        return False
-    return any(_names_token(pair.decode("latin-1")) for pair in request.body.split(b"&"))
+        return ""
+    if request.body_is_partial or len(request.body) > MAX_FORM_BYTES:
+        return "a form that is too long to look through"
+    if b"access" not in request.body and b"%" not in request.body:
+        return ""
+    pairs = re.split(b"[&;]", request.body)
+    return "access_token in the body" if any(_names_token(pair.decode("latin-1")) for pair in pairs) else ""
 
 
 def _names_token(pair: str) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from chassis.http_client import is_loopback_host
+from chassis.reach import Reach, is_loopback_host, kind_of, may_connect
+from extauthz.tokens.token_shape import RFC_9068, TokenShape
 from extauthz.tokens.verify import canonical_algorithm
-from policy.schema.providers import Provider, ProvidersFile
+from policy.schema.providers import Dpop, Provider, ProvidersFile
 
 MAX_LIFETIME_SECONDS = 86_400
 """Longest `exp` - `iat`: an access token that lives longer cannot be called back (FAPI 2.0, access token lifetimes)."""
+
+Authority = tuple[str, int]
+"""Host, lower case, and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +26,15 @@ class KeySource:
         issuer: Exact `iss`.
         discovery: `oidc`, `oauth2` or `none`.
         jwks_uri: Set when discovery is `none`, else overrides what discovery says when set.
-        allow_http: http to loopback is permitted.
+        reach: Which addresses besides those of the public internet may be asked.
+        hosts: Where discovery may place the keys: the issuer's own host and port, and those that the policy names.
     """
 
     issuer: str
     discovery: str
     jwks_uri: str | None
-    allow_http: bool
+    reach: Reach
+    hosts: frozenset[Authority]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,43 @@ class KeyTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class DpopPolicy:
+    """What is asked of DPoP proofs for one issuer's tokens (RFC 9449).
+
+    Attributes:
+        algorithms: Accepted `alg`, canonical names.
+        past_seconds: Oldest proof.
+        future_seconds: How far ahead a client's clock may be.
+        is_replay_checked: A proof passes one request.
+        needs_nonce: A proof must carry a nonce of ours.
+    """
+
+    algorithms: frozenset[str]
+    past_seconds: float
+    future_seconds: float
+    is_replay_checked: bool
+    needs_nonce: bool
+
+    @classmethod
+    def compile(cls, policy: Dpop | None) -> DpopPolicy | None:
+        """Compile the part of a provider, if it has one."""
+        if policy is None:
+            return None
+        return cls(
+            algorithms=frozenset(canonical_algorithm(name) for name in policy.algorithms),
+            past_seconds=policy.past_seconds,
+            future_seconds=policy.future_seconds,
+            is_replay_checked=policy.replay == "checked",
+            needs_nonce=policy.nonce == "required",
+        )
+
+
+def offered_algorithms(providers: Iterable[CompiledProvider]) -> str:
+    """Return the algorithms of proofs that challenges offer, separated by blanks; empty where DPoP is not taken."""
+    return " ".join(sorted({name for provider in providers if provider.dpop for name in provider.dpop.algorithms}))
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledProvider:
     """One token issuer. Equal when every rule is equal, so that a reload keeps what it may keep.
 
@@ -59,6 +103,8 @@ class CompiledProvider:
         client_id_claim: The claim that names the OAuth client.
         leeway_seconds: Clock difference that is forgiven.
         max_lifetime_seconds: Longest `exp` - `iat`.
+        shape: How its tokens are written.
+        dpop: What is asked of proofs; None where tokens bound to a DPoP key are refused.
     """
 
     id: str
@@ -70,6 +116,8 @@ class CompiledProvider:
     client_id_claim: str
     leeway_seconds: float
     max_lifetime_seconds: float = MAX_LIFETIME_SECONDS
+    shape: TokenShape = RFC_9068
+    dpop: DpopPolicy | None = None
 
     @property
     def issuer(self) -> str:
@@ -106,14 +154,30 @@ def _problems(provider: Provider, index: int) -> list[ProviderProblem]:
     found = []
     if provider.discovery == "none" and provider.jwks_uri is None:
         found.append(ProviderProblem(("providers", index, "discovery"), "discovery: none needs jwks_uri"))
-    for name, url in (("issuer", provider.issuer), ("jwks_uri", provider.jwks_uri)):
-        fault = _url_fault(url, allow_http=provider.allow_http) if url else ""
+    hosts = [("jwks_hosts", f"https://{host}") for host in provider.jwks_hosts]
+    for name, url in (("issuer", provider.issuer), ("jwks_uri", provider.jwks_uri), *hosts):
+        # Without discovery the issuer is a name that tokens carry; nothing is fetched from it.
+        reach = None if name == "issuer" and provider.discovery == "none" else _reach_of(provider)
+        fault = _url_fault(url, reach) if url else ""
         if fault:
             found.append(ProviderProblem(("providers", index, name), fault))
     return found
 
 
-def _url_fault(url: str, *, allow_http: bool) -> str:
+def authority_of(url: str) -> Authority:
+    """Return host and port of an address; raises ValueError when it has none."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise ValueError("no host")
+    return parts.hostname, parts.port or (80 if parts.scheme == "http" else 443)
+
+
+def _reach_of(provider: Provider) -> Reach:
+    private = Reach.PRIVATE if provider.allow_private_addresses else Reach.PUBLIC
+    return private | Reach.LOOPBACK if provider.allow_http else private
+
+
+def _url_fault(url: str, reach: Reach | None) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -121,9 +185,13 @@ def _url_fault(url: str, *, allow_http: bool) -> str:
         return "not a URL"
     if not host or parts.username is not None:
         return "not a URL with a host and without credentials"
-    if parts.scheme == "https":
+    if reach is None:
         return ""
-    if not allow_http:
+    kind = kind_of(host)
+    if parts.scheme == "https":
+        is_refused = kind is not None and not may_connect(kind, reach, is_encrypted=True)
+        return "not an address of the public internet" if is_refused else ""
+    if Reach.LOOPBACK not in reach:
         return "http needs allow_http: true, for development"
     return "" if is_loopback_host(host) else "http is only for loopback and *.localhost"
 
@@ -140,10 +208,18 @@ def compile_providers(file: ProvidersFile) -> tuple[CompiledProvider, ...]:
     return tuple(_compile(provider) for provider in file.providers)
 
 
+def _key_hosts(provider: Provider) -> frozenset[Authority]:
+    return frozenset(
+        {authority_of(provider.issuer), *(authority_of(f"https://{host}") for host in provider.jwks_hosts)}
+    )
+
+
 def _compile(provider: Provider) -> CompiledProvider:
     return CompiledProvider(
         id=provider.id,
-        source=KeySource(provider.issuer, provider.discovery, provider.jwks_uri, provider.allow_http),
+        source=KeySource(
+            provider.issuer, provider.discovery, provider.jwks_uri, _reach_of(provider), _key_hosts(provider)
+        ),
         times=KeyTimes(
             max_age=provider.keys_max_age_seconds,
             stale=provider.keys_stale_seconds,
@@ -154,4 +230,7 @@ def _compile(provider: Provider) -> CompiledProvider:
         token_types=frozenset(name.lower() for name in provider.typ),
         client_id_claim=provider.client_id_claim,
         leeway_seconds=provider.leeway_seconds,
+        max_lifetime_seconds=provider.max_lifetime_seconds,
+        shape=TokenShape.compile(provider),
+        dpop=DpopPolicy.compile(provider.dpop),
     )

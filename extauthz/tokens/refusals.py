@@ -35,6 +35,27 @@ def presentation(detail: str) -> Deny:
     return Deny(Reason.ACCESS_TOKEN_PRESENTATION, _PRESENTATION, detail)
 
 
+def too_many(wait_seconds: int) -> Deny:
+    """Refuse to look into a token of an address with too many failures (RFC 6585 section 4)."""
+    return Deny(Reason.AUTHENTICATION_FAILURES, detail="too many failures", retry_after_seconds=wait_seconds)
+
+
 def missing() -> Deny:
     """Refuse a request without credentials: a challenge without error code (RFC 6750 section 3.1)."""
     return Deny(Reason.ACCESS_TOKEN_MISSING, Challenge(), "no bearer credentials")
+
+
+def unbound(detail: str) -> Deny:
+    """Refuse a token whose binding is not confirmed (RFC 9449 section 7.1, RFC 8705 section 3: invalid_token)."""
+    return Deny(Reason.TOKEN_BINDING, Challenge("invalid_token", Reason.TOKEN_BINDING.spec.title), detail)
+
+
+def invalid_proof(detail: str) -> Deny:
+    """Refuse a DPoP proof (RFC 9449 section 7.1, invalid_dpop_proof)."""
+    return Deny(Reason.DPOP_PROOF, Challenge("invalid_dpop_proof", Reason.DPOP_PROOF.spec.title), detail)
+
+
+def needs_nonce(nonce: str) -> Deny:
+    """Ask for a proof with `nonce` in it (RFC 9449 section 9, use_dpop_nonce)."""
+    challenge = Challenge("use_dpop_nonce", Reason.DPOP_NONCE.spec.title)
+    return Deny(Reason.DPOP_NONCE, challenge, "no nonce that is in force", dpop_nonce=nonce)

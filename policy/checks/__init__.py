@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from policy.checks.binding import check_binding
+from policy.checks.grants import check_grants
 from policy.checks.merchants import check_merchants
 from policy.checks.profiles import check_profiles
 from policy.checks.providers import check_providers
@@ -18,6 +20,8 @@ def check_across(parts: Parts) -> None:
     check_providers(parts)
     check_profiles(parts)
     check_routes(parts)
+    check_grants(parts)
+    check_binding(parts)
     check_merchants(parts)
     check_quotas(parts)
     check_risk(parts)

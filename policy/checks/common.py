@@ -9,6 +9,7 @@ from typing import Final
 from policy.diagnostics import quote
 from policy.parts import Parts
 from policy.positions import Path
+from policy.schema.routes import StepUp
 
 _BAD_ESCAPE: Final = re.compile(r"~(?![01])")
 
@@ -36,6 +37,13 @@ def check_unique(parts: Parts, file: str, path: Path, keyed: tuple[str, Sequence
             where = (*path, index, key) if key else (*path, index)
             parts.add(file, where, "P040", f"{quote(identifier)} stands twice")
         seen.add(identifier)
+
+
+def check_step_up(parts: Parts, file: str, path: Path, step_up: StepUp) -> None:
+    """Add a problem for a step-up that asks for nothing, or for one thing twice."""
+    check_unique(parts, file, (*path, "acr_values"), ("", step_up.acr_values))
+    if not step_up.acr_values and step_up.max_age_seconds is None:
+        parts.add_at_key(file, path, "P059", "step_up needs acr_values or max_age_seconds")
 
 
 def check_known(parts: Parts, file: str, path: Path, name: tuple[str, str, Collection[str]]) -> bool:

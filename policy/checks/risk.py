@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from policy.attributes import attribute_catalogue
 from policy.cel import CelInvalid, CelProgram, CelRules
-from policy.checks.common import check_known, check_unique
+from policy.checks.common import check_known, check_step_up, check_unique
 from policy.diagnostics import quote
 from policy.names import RISK_FILE
 from policy.parts import Parts
@@ -23,6 +23,7 @@ def check_risk(parts: Parts) -> None:
     for index, rule in enumerate(file.rules):
         program = _check_expression(parts, index, rule, environment)
         _check_operations(parts, index, rule)
+        _check_step_up(parts, index, rule)
         if program is not None and rule.on_missing == "match":
             _check_provided(parts, index, rule, program)
 
@@ -45,6 +46,17 @@ def _check_operations(parts: Parts, index: int, rule: Rule) -> None:
     operations = [operation.operation for operation in routes.operations]
     for position, name in enumerate(rule.operations):
         check_known(parts, RISK_FILE, (*path, position), ("operation", name, operations))
+
+
+def _check_step_up(parts: Parts, index: int, rule: Rule) -> None:
+    path = ("rules", index)
+    if rule.action == "step_up" and rule.step_up is None:
+        parts.add(RISK_FILE, (*path, "action"), "P059", "action: step_up needs 'step_up' with what to ask for")
+    if rule.step_up is not None:
+        check_step_up(parts, RISK_FILE, (*path, "step_up"), rule.step_up)
+        if rule.action != "step_up":
+            message = f"step_up says nothing with 'action: {rule.action}'; remove one of them"
+            parts.add_at_key(RISK_FILE, (*path, "step_up"), "P059", message)
 
 
 def _check_provided(parts: Parts, index: int, rule: Rule, program: CelProgram) -> None:

@@ -48,6 +48,8 @@ MerchantId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Scope = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$")]
 """One scope-token (RFC 6749 section 3.3)."""
+AcrValue = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5B\x5D-\x7E]{1,200}$")]
+"""One authentication context class (OpenID Connect Core section 2); stands in a challenge, so without space."""
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 ClaimPointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]+)+$", max_length=200)]
 """JSON Pointer (RFC 6901) into claims or a body; never the empty pointer."""
@@ -56,6 +58,7 @@ PATTERN_WORDS = {
     r"^[a-z][a-z0-9_.-]{0,63}$": "a small letter first, then small letters, digits, '_', '.' or '-', at most 64",
     r"^[A-Za-z0-9_-]{1,64}$": "letters, digits, '_' or '-', at most 64",
     r"^[\x21\x23-\x5B\x5D-\x7E]{1,128}$": "one OAuth scope: printable ASCII without space, quote or backslash",
+    r"^[\x21\x23-\x5B\x5D-\x7E]{1,200}$": "one acr value: printable ASCII without space, quote or backslash",
     r"^[A-Z]{3}$": "an ISO 4217 code in capitals, such as EUR",
     r"^(/[^/]+)+$": "a JSON Pointer such as /amount/currency",
     r"^https?://[^\s?#]+$": "an address that starts with https:// and has no query or fragment",
@@ -64,5 +67,6 @@ PATTERN_WORDS = {
     r"^[A-Z]{2}$": "an ISO 3166 country code in capitals, such as DE",
     r"^[a-z0-9.\-\[\]:]{1,253}$": "a host name in small letters",
     r"^/[A-Za-z0-9_.~{}/\-]*$": "a path such as /v1/payments/{payment_id}",
+    r"^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$": "a host in small letters, with a port if not 443",
 }
 """What each pattern of the models means, in words for messages; a test finds every pattern here."""

@@ -7,12 +7,47 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from policy.schema.base import Boolean, FileModel, Identifier, Integer
+from policy.schema.token_profiles import TokenProfile
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s?#]+$", max_length=500)]
 
+KeyHost = Annotated[
+    str, StringConstraints(pattern=r"^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$", max_length=255)
+]
 
-class Provider(FileModel):
+
+class Dpop(FileModel):
+    """How DPoP proofs are checked (RFC 9449) that come with this issuer's tokens."""
+
+    algorithms: tuple[Algorithm, ...] = Field(
+        ("ES256", "PS256", "EdDSA"), min_length=1, description="Signature algorithms of proofs; told in challenges."
+    )
+    past_seconds: Annotated[Integer, Field(ge=5, le=300)] = Field(60, description="Oldest `iat` of a proof.")
+    future_seconds: Annotated[Integer, Field(ge=0, le=60)] = Field(
+        10, description="How far ahead of ours a client's clock may be."
+    )
+    replay: Literal["checked", "unchecked"] = Field(
+        "checked", description="checked: a proof passes one request, remembered in --store."
+    )
+    nonce: Literal["off", "required"] = Field(
+        "off", description="required: a proof carries a nonce of ours, made with --dpop-nonce-key-file."
+    )
+
+
+class ClientCertificate(FileModel):
+    """Where the client certificate of a certificate-bound token is known from (RFC 8705)."""
+
+    source: Literal["connection", "trusted_hop"] = Field(
+        "connection",
+        description="connection: Envoy's own TLS connection; trusted_hop: x-forwarded-client-cert of one proxy.",
+    )
+    trusted_hop: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
+        None, description="First name (URI, else DNS) in the certificate with which that proxy connects to Envoy."
+    )
+
+
+class Provider(TokenProfile):
     """One token issuer."""
 
     id: Identifier
@@ -24,12 +59,15 @@ class Provider(FileModel):
     allow_http: Boolean = Field(
         False, description="Permit http:// for an issuer on loopback or *.localhost; development only."
     )
+    allow_private_addresses: Boolean = Field(
+        False, description="Permit an issuer whose name leads to a private network, such as one in the same cluster."
+    )
+    jwks_hosts: tuple[KeyHost, ...] = Field(
+        (), max_length=10, description="Hosts besides the issuer's own where discovery may place jwks_uri."
+    )
     audiences: tuple[str, ...] = Field(min_length=1, description="A token must name one of these.")
     algorithms: tuple[Algorithm, ...] = Field(min_length=1, description="Signature algorithms accepted.")
-    typ: tuple[str, ...] = Field(
-        ("at+jwt", "application/at+jwt"), min_length=1, description="Header `typ`, any letter case."
-    )
-    client_id_claim: str = Field("client_id", description="Claim that names the OAuth client.")
+    dpop: Dpop | None = Field(None, description="Without it, a token bound to a DPoP key is refused.")
     leeway_seconds: Annotated[Integer, Field(ge=0, le=300)] = 30
     keys_max_age_seconds: Annotated[Integer, Field(ge=60, le=86400)] = 600
     keys_stale_seconds: Annotated[Integer, Field(ge=0, le=604800)] = Field(
@@ -42,3 +80,7 @@ class ProvidersFile(FileModel):
     """All token issuers; a token of any other is refused."""
 
     providers: tuple[Provider, ...] = Field(min_length=1, max_length=100)
+    failed_authentications_per_minute: Annotated[Integer, Field(ge=1, le=100_000)] = Field(
+        300, description="Refused tokens of one address, after which its next unknown token is not looked into."
+    )
+    client_certificate: ClientCertificate = ClientCertificate()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from policy.schema.base import FileModel, Identifier, Text
+from policy.schema.routes import StepUp
 
 
 class Rule(FileModel):
@@ -15,7 +16,8 @@ class Rule(FileModel):
     id: Identifier
     owner: Text
     mode: Literal["enforce", "shadow"]
-    action: Literal["decline", "review"]
+    action: Literal["decline", "step_up", "review"]
+    step_up: StepUp | None = Field(None, description="With action step_up: what the payment then takes.")
     operations: tuple[Identifier, ...] = Field((), description="Empty: every operation that moves money.")
     when: Annotated[str, StringConstraints(min_length=1, max_length=4000)] = Field(
         description="CEL over the attributes of protos/attributes.proto."

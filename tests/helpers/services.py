@@ -107,10 +107,18 @@ def reason_of(response: wire.CheckResponse) -> str:
 
 
 @asynccontextmanager
-async def gate(tmp_path: Path, key: SigningKey) -> AsyncIterator[Gate]:
-    """Run extauthz with an issuer of its own; ready when the keys are there."""
+async def gate(tmp_path: Path, key: SigningKey, *changes: tuple[str, str, str]) -> AsyncIterator[Gate]:
+    """Run extauthz with an issuer of its own; ready when the keys are there.
+
+    Args:
+        tmp_path: Where its files go.
+        key: What the issuer signs with.
+        changes: Of the shipped policy set: file, text that must be in it, and what stands there instead.
+    """
     async with IssuerServer(keys=[key]) as issuer:
         policies = copy_policies(tmp_path / "policies", issuer.issuer)
+        for name, old, new in changes:
+            edit(policies / name, old, new)
         log = tmp_path / "decisions.jsonl"
         card_keys = write_card_keys_file(tmp_path / "card.keys")
         settings = ServiceSettings(policies=str(policies), decision_log=str(log), card_key_file=str(card_keys))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from helpers.policy_sets import MARK, changed_set, marked_places, write_set
+from policy.binding_codes import BINDING
 from policy.codes import CODES
 from policy.diagnostics import PolicyInvalid
 from policy.loader import load_policy_set
+from policy.token_codes import TOKENS
 
 ANOTHER_LOOK = """\
   - operation: ⟦look
@@ -17,6 +19,8 @@ ANOTHER_LOOK = """\
     merchant: {claim: /merchant_id}
     moves_money: false
 """
+
+CONSENT = "authorization_details: {type: payment_initiation, actions: [initiate], creditor: %s}"
 
 DEFECTS = [
     # reading
@@ -70,6 +74,31 @@ DEFECTS = [
         "P052",
         ("providers.yaml", "    algorithms", "    jwks_uri: ⟦https://issuer.example/keys\n    algorithms"),
     ),
+    ("an issuer on a private network", "P050", ("providers.yaml", "https://issuer.example", "⟦https://10.0.0.1")),
+    ("an issuer on this machine", "P050", ("providers.yaml", "https://issuer.example", "⟦https://127.0.0.1")),
+    (
+        "an issuer at a metadata service",
+        "P050",
+        (
+            "providers.yaml",
+            "https://issuer.example",
+            "⟦https://169.254.169.254\n    allow_private_addresses: true\n    allow_http: true",
+        ),
+    ),
+    (
+        "hosts for discovery without discovery",
+        "P052",
+        (
+            "providers.yaml",
+            "    algorithms",
+            "    discovery: none\n    jwks_uri: https://issuer.example/k\n"
+            "    jwks_hosts: ⟦[keys.example]\n    algorithms",
+        ),
+    ),
+    ("a key host's port", "P050", ("providers.yaml", "    algorithms", "    jwks_hosts: [⟦a:65536]\n    algorithms")),
+    ("a private key host", "P050", ("providers.yaml", "    algorithms", "    jwks_hosts: [⟦10.0.0.1]\n    algorithms")),
+    ("a key host twice", "P040", ("providers.yaml", "    algorithms", "    jwks_hosts: [a, ⟦a]\n    algorithms")),
+    ("a key host with a path", "P033", ("providers.yaml", "    algorithms", "    jwks_hosts: [⟦a/b]\n    algorithms")),
     ("an algorithm twice", "P040", ("providers.yaml", "[RS256]", "[RS256, ⟦RS256]")),
     ("a symmetric algorithm", "P033", ("providers.yaml", "[RS256]", "[⟦HS256]")),
     # routes
@@ -96,6 +125,60 @@ DEFECTS = [
         "P033",
         ("routes.yaml", "[pay]\n    merchant: {claim: /merchant_id}", "[pay]\n    merchant: {claim: ⟦/merchant~2}"),
     ),
+    # what is asked of a token
+    ("neither scope nor consent", "P057", ("routes.yaml", "scopes: [pay]", "scopes: ⟦[]")),
+    (
+        "a consent where no money moves",
+        "P058",
+        (
+            "routes.yaml",
+            "    moves_money: false\n",
+            f"    moves_money: false\n    ⟦{CONSENT % '{payee.account: /to}'}\n",
+        ),
+    ),
+    (
+        "a consent to a creditor that no profile reads",
+        "P058",
+        ("routes.yaml", "profile: plain\n", f"profile: plain\n    {CONSENT % '{⟦payee.account: /to}'}\n"),
+    ),
+    (
+        "a consent to a creditor that does not exist",
+        "P041",
+        ("routes.yaml", "profile: plain\n", f"profile: plain\n    {CONSENT % '{⟦payee.acount: /to}'}\n"),
+    ),
+    ("a rule that asks for no step-up in particular", "P059", ("risk.yaml", "decline", "⟦step_up")),
+    (
+        "a step-up that no rule asks for",
+        "P059",
+        ("risk.yaml", "decline\n", "decline\n    ⟦step_up: {acr_values: [a]}\n"),
+    ),
+    ("a step-up rule without content", "P059", ("risk.yaml", "decline\n", "step_up\n    ⟦step_up: {}\n")),
+    ("a step-up without content", "P059", ("routes.yaml", "profile: plain\n", "profile: plain\n    ⟦step_up: {}\n")),
+    (
+        "an acr that would end a challenge",
+        "P033",
+        ("routes.yaml", "profile: plain\n", "profile: plain\n    step_up: {acr_values: [⟦'a\" b']}\n"),
+    ),
+    (
+        "an actor of either provider",
+        "P065",
+        ("routes.yaml", "profile: plain\n", "profile: plain\n    actor: {allow: [{sub: ⟦a}]}\n"),
+    ),
+    (
+        "an actor twice",
+        "P040",
+        ("routes.yaml", "profile: plain\n", "profile: plain\n    actor: {allow: [{sub: a}, {sub: ⟦a}]}\n"),
+    ),
+    (
+        "a further merchant claim with a wrong escape",
+        "P033",
+        (
+            "routes.yaml",
+            "[pay]\n    merchant: {claim: /merchant_id}",
+            "[pay]\n    merchant: {claim: /a, other_claims: [⟦/b~]}",
+        ),
+    ),
+    ("a resource without TLS", "P062", ("routes.yaml", "hosts", "resource: {identifier: ⟦http://api.example}\nhosts")),
     # profiles
     ("an attribute that does not exist", "P041", ("profiles/plain.yaml", "card.country", "⟦card.contry")),
     ("an attribute that a body must not set", "P042", ("profiles/plain.yaml", "card.country", "⟦peer.ip")),
@@ -167,6 +250,14 @@ DEFECTS = [
 
 # What else must change so that there is this one defect and no other.
 ALSO = {
+    "an actor of either provider": [
+        (
+            "providers.yaml",
+            "providers:\n",
+            "providers:\n"
+            "  - {id: b, issuer: https://b.example, audiences: [https://api.example], algorithms: [ES256]}\n",
+        )
+    ],
     "an amount without currency": [("quotas.yaml", "    currency: EUR\n", "")],
     "a quota without value": [("quotas.yaml", "    limit: 10\n", "")],
     "a card quota for one transaction": [
@@ -190,7 +281,7 @@ def test_defect_is_reported_with_its_code_where_it_stands(tmp_path, name, code, 
 
 def test_every_code_is_known_and_tested_or_named_here():
     tested_elsewhere = {"P001", "P002", "P003", "P020", "P022", "P025", "P026", "P027", "P044", "P056"}
-    tested_elsewhere |= {"P076", "P078", "P081"}
+    tested_elsewhere |= {"P063", "P076", "P078", "P081"} | set(BINDING) | set(TOKENS)
     assert {code for _, code, _ in DEFECTS} | tested_elsewhere == set(CODES)
 
 

@@ -157,6 +157,8 @@ class BrokenTables:
     """A snapshot that fails as soon as it is used."""
 
     revision = "broken"
+    dpop_algorithms = ""
+    resource_metadata = ""
 
     @property
     def routes(self):

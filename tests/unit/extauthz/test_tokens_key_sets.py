@@ -14,9 +14,10 @@ from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.issuer_keys import MAX_UNKNOWN_KIDS
 from extauthz.tokens.key_sets import KeySets
 from helpers.clock import FakeClock
-from helpers.issuer import SigningKey, good_claims, mint
+from helpers.issuer import IssuerServer, SigningKey, good_claims, mint
 from helpers.requests import bearer_request
 from helpers.token_rig import TokenRig, providers, token_rig
+from helpers.waiting import until
 
 OLD = SigningKey("ES256", kid="old")
 NEW = SigningKey("ES256", kid="new")
@@ -156,11 +157,16 @@ async def test_last_key_withdrawn_leaves_no_key_behind():
         pytest.param("no-cache", 600, id="no-cache is no fetch per request"),
         pytest.param("no-store, max-age=5", 600, id="no-store is no fetch per request"),
         pytest.param("max-age=junk", 600, id="junk is no answer"),
+        pytest.param("s-maxage=100", 600, id="s-maxage is for shared caches"),
+        pytest.param("max-age=400, age=100", 300, id="time spent in a cache on the way is gone"),
+        pytest.param("max-age=400, age=9000", 60, id="all of the time spent is raised to the floor"),
+        pytest.param("max-age=400, age=-5", 400, id="an Age that is none does not count"),
     ],
 )
 async def test_cache_control_is_honoured_within_bounds(cache_control, age):
     async with token_rig(OLD) as rig:
-        rig.server.headers = {"cache-control": cache_control}
+        cache_control, _, spent = cache_control.partition(", age=")
+        rig.server.headers = {"cache-control": cache_control, **({"age": spent} if spent else {})}
         await _loaded(rig)
         rig.clock.advance(age * 0.8 - 1)
         await rig.keys.refresh_due()
@@ -230,10 +236,13 @@ async def test_unreadable_key_set_keeps_the_last_good_one(body):
     [
         pytest.param({"issuer": "https://other.test"}, id="another issuer"),
         pytest.param({"issuer": None}, id="no issuer"),
+        pytest.param({"more": "x" * 300_000}, id="a huge document"),
         pytest.param({"jwks_uri": None}, id="no address"),
         pytest.param({"jwks_uri": 5}, id="address is a number"),
         pytest.param({"jwks_uri": "http://169.254.169.254/latest"}, id="address of the cloud's metadata service"),
         pytest.param({"jwks_uri": "http://10.0.0.1/jwks"}, id="private address"),
+        pytest.param({"jwks_uri": "https://elsewhere.test/jwks"}, id="a host that nobody named"),
+        pytest.param({"jwks_uri": "http://127.0.0.1:9/jwks"}, id="another port of the issuer's host"),
         pytest.param({"jwks_uri": "file:///etc/passwd"}, id="no http"),
         pytest.param({"jwks_uri": "http://[::1"}, id="no URL"),
         pytest.param({"jwks_uri": "http://user:word@127.0.0.1/jwks"}, id="credentials in the address"),
@@ -244,6 +253,14 @@ async def test_metadata_that_must_not_be_used_yields_no_keys(metadata):
         rig.server.metadata = metadata
         assert isinstance(await rig.authenticate(rig.token()), Unavailable)
         assert rig.server.jwks_fetches == 0
+
+
+async def test_key_set_on_a_host_that_the_policy_names_is_fetched():
+    async with IssuerServer(keys=[OLD]) as other, token_rig(OLD) as rig:
+        rig.server.metadata = {"jwks_uri": f"{other.url}/jwks"}
+        rig.reload(jwks_hosts=(other.url.removeprefix("http://"),))
+        assert isinstance(await rig.authenticate(rig.token()), Principal)
+        assert (rig.server.jwks_fetches, other.jwks_fetches) == (0, 1)
 
 
 async def test_redirect_of_the_key_set_is_not_followed():
@@ -264,6 +281,34 @@ async def test_address_that_moved_is_found_again_after_a_failure():
         rig.clock.advance(60)
         await rig.keys.refresh_due()
         assert rig.server.metadata_fetches == 2
+
+
+async def test_discovery_is_asked_again_after_an_hour_although_the_old_address_answers():
+    async with IssuerServer(keys=[NEW]) as other, token_rig(OLD) as rig:
+        rig.reload(jwks_hosts=(other.url.removeprefix("http://"),))
+        await _loaded(rig)
+        rig.server.metadata = {"jwks_uri": f"{other.url}/jwks"}
+        for _ in range(8):
+            rig.clock.advance(480)
+            await rig.keys.refresh_due()
+        assert (rig.server.metadata_fetches, other.jwks_fetches) == (2, 1)
+        assert isinstance(await rig.authenticate(rig.token(NEW)), Principal)
+        assert isinstance(await rig.authenticate(rig.token(OLD)), Deny)
+
+
+async def test_other_keys_stay_usable_while_one_issuer_hangs():
+    async with IssuerServer(keys=[NEW]) as hanging, token_rig(OLD) as rig:
+        hanging.gate.clear()
+        both = (*providers(rig.server.issuer), *providers(hanging.issuer, id="hanging"))
+        rig.keys.follow(both)
+        await rig.keys.start()
+        await hanging.asked.wait()
+        await until(lambda: rig.keys.generation(both[0]) is not None)
+        assert [(state.provider, state.is_usable) for state in rig.keys.states()] == [
+            ("test", True),
+            ("hanging", False),
+        ]
+        assert rig.keys.warnings() == (f"keys of token issuer {hanging.issuer} have not arrived",)
 
 
 async def test_stop_ends_a_fetch_under_way():

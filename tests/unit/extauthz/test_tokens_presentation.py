@@ -78,3 +78,21 @@ def _assert_presentation(request):
     assert decision.reason is Reason.ACCESS_TOKEN_PRESENTATION
     assert decision.challenge is not None
     assert decision.challenge.error == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "changes", "is_refused"),
+    [
+        ("application/x-www-form-urlencoded", {"body": b"a=1;access_token=x"}, True),
+        ("application/x-www-form-urlencoded", {"body": b"a=access"}, False),
+        ("application/x-www-form-urlencoded", {"body": b"a=1", "body_is_partial": True}, True),
+        ("application/x-www-form-urlencoded", {"body": b"a" * 65_537}, True),
+        ("application/x-www-form-urlencoded", {"body": b"a" * 65_536}, False),
+        ("application/json", {"body": b"access_token=x"}, False),
+        ("application/json", {"body": b"a" * 65_537, "body_is_partial": True}, False),
+    ],
+)
+def test_body_is_looked_at_before_authentication_only_as_a_form_within_bounds(content_type, changes, is_refused):
+    headers = {"content-type": content_type, "authorization": "Bearer abc"}
+    found = presented_token(authz_request(headers=headers, **changes))
+    assert (isinstance(found, Deny) and found.reason is Reason.ACCESS_TOKEN_PRESENTATION) is is_refused

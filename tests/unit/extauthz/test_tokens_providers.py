@@ -39,9 +39,14 @@ def test_compile_equal_files_are_equal_providers():
         (({"issuer": "http://127.0.0.1:8080"},), ("providers", 0, "issuer")),
         (({"issuer": "http://as.example.test", "allow_http": True},), ("providers", 0, "issuer")),
         (({"issuer": "http://10.0.0.1", "allow_http": True},), ("providers", 0, "issuer")),
+        (({"issuer": "https://10.0.0.1"},), ("providers", 0, "issuer")),
+        (({"issuer": "https://127.0.0.1", "allow_private_addresses": True},), ("providers", 0, "issuer")),
+        (({"issuer": "https://169.254.169.254", "allow_private_addresses": True},), ("providers", 0, "issuer")),
         (({"issuer": "https://[::1"},), ("providers", 0, "issuer")),
         (({"issuer": "https://a:b@as.example.test"},), ("providers", 0, "issuer")),
         (({"jwks_uri": "http://as.example.test/jwks"},), ("providers", 0, "jwks_uri")),
+        (({"jwks_hosts": ("a:65536",)},), ("providers", 0, "jwks_hosts")),
+        (({"jwks_hosts": ("[a::b::c]",)},), ("providers", 0, "jwks_hosts")),
         (({}, {"id": "again"}), ("providers", 1, "issuer")),
     ],
 )
@@ -57,6 +62,16 @@ def test_check_points_at_the_problem(changes, path):
 )
 def test_check_permits_http_on_loopback_for_development(issuer):
     assert check_providers(_file({"issuer": issuer, "allow_http": True})) == ()
+
+
+def test_check_permits_a_private_network_where_the_provider_says_so():
+    assert check_providers(_file({"issuer": "https://10.0.0.1", "allow_private_addresses": True})) == ()
+
+
+def test_compile_knows_where_discovery_may_lead():
+    changes = {"issuer": "https://AS.example.test/x", "jwks_hosts": ("keys.example.test", "[2606:2800:21f::1]:8443")}
+    hosts = compile_providers(_file(changes))[0].source.hosts
+    assert hosts == {("as.example.test", 443), ("keys.example.test", 443), ("2606:2800:21f::1", 8443)}
 
 
 @pytest.mark.parametrize(

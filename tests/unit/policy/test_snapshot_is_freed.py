@@ -10,7 +10,7 @@ import ratelimit.compile
 from chassis import heap
 from chassis.clock import SystemClock
 from chassis.http_client import HttpClient
-from extauthz.compile import compile_tables
+from extauthz.compile import OperatorMeans, compile_tables
 from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.key_sets import KeySets
 from helpers.cards import KEYRING
@@ -31,7 +31,7 @@ def test_a_snapshot_of_either_service_holds_no_reference_cycles(tmp_path, no_col
     keys, cache = KeySets(HttpClient(), clock), ClaimsCache()
     policies = copy_policies(tmp_path / "policies")
     policy = load_policy_set(policies)
-    snapshot = [policy, compile_tables(policy, keys=keys, cache=cache, clock=clock, keyring=KEYRING)]
+    snapshot = [policy, compile_tables(policy, keys=keys, cache=cache, clock=clock, given=OperatorMeans(KEYRING))]
     snapshot.append(ratelimit.compile.compile_tables(policy))
     gc.collect()
     snapshot.clear()

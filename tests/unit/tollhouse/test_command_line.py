@@ -21,7 +21,7 @@ RATELIMIT = ("serve", "ratelimit", "--policies", str(SHIPPED), "--listen", "127.
         ((*EXTAUTHZ, "--decision-log", "/nowhere/decisions.jsonl"), "--decision-log /nowhere"),
         ((*EXTAUTHZ, "--decision-log", "/"), "--decision-log / is not"),
         ((*EXTAUTHZ, "--errors-uri", "not a uri"), "--errors-uri must be"),
-        ((*EXTAUTHZ, "--store", "memory:"), "--store belongs to ratelimit"),
+        ((*EXTAUTHZ, "--store", "embedded:"), "--store embedded: belongs to ratelimit"),
         ((*EXTAUTHZ, "--listen", "0.0.0.0:9001"), "--insecure-listen"),
         ((*RATELIMIT, "--store", "redis://:hunter2@store:port/0"), "--store: store URL: not a URL"),
         ((*RATELIMIT, "--store", "redis://:hunter2@store/hunter2"), "--store: store URL: the path"),

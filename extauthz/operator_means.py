@@ -1,0 +1,94 @@
+"""What the operator gives this service besides its policy set: key files and the store for used proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from chassis.clock import Clock
+from chassis.secret_file import exposure_of
+from chassis.store_link import StoreSettings
+from chassis.store_url import StoreLogin
+from extauthz.card_keys import CardKeyFile
+from extauthz.compile import OperatorMeans
+from extauthz.tokens.nonces import NonceKeyFile
+from extauthz.tokens.providers import CompiledProvider
+from extauthz.tokens.replay import MemoryReplays, ReplayStore
+from extauthz.tokens.store_replays import StoreReplays
+from policy.settings import ServiceSettings
+
+MEMORY_STORE: Final = "memory:"
+
+
+class Operator:
+    """The files and the store that the settings name.
+
+    Attributes:
+        marks: The store for used proofs.
+    """
+
+    def __init__(self, settings: ServiceSettings, clock: Clock) -> None:
+        self._card_keys = CardKeyFile(settings.card_key_file)
+        self._nonce_keys = NonceKeyFile(settings.dpop_nonce_key_file)
+        self.marks = ProofMarks(settings, clock)
+
+    def means(self) -> OperatorMeans:
+        """Read what a policy set is compiled with; raises SecretInvalid for a file that cannot be used."""
+        return OperatorMeans(self._card_keys.read(), self.marks.store, self._nonce_keys.read())
+
+    def fingerprint(self) -> str:
+        """Return what changes whenever a file does."""
+        return f"{self._card_keys.fingerprint()} {self._nonce_keys.fingerprint()}"
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know although the service is ready."""
+        return (*self._card_keys.warnings(), *self._nonce_keys.warnings(), *self.marks.warnings())
+
+
+class ProofMarks:
+    """The store for used DPoP proofs, if the operator gave one.
+
+    Attributes:
+        store: Where marks are set; None without `--store`.
+        is_needed: The policy set in force has used proofs remembered.
+    """
+
+    def __init__(self, settings: ServiceSettings, clock: Clock) -> None:
+        self._settings = settings
+        self.store = open_replays(settings, clock)
+        self.is_needed = False
+
+    def adopt(self, providers: Iterable[CompiledProvider]) -> None:
+        """Learn what the policy set in force needs."""
+        self.is_needed = any(provider.dpop and provider.dpop.is_replay_checked for provider in providers)
+
+    def is_available(self) -> bool:
+        """Tell whether marks can be set."""
+        return self.store is not None and self.store.is_available
+
+    @property
+    def background(self) -> tuple[ReplayStore, ...]:
+        """What is started and stopped with the service."""
+        return () if self.store is None else (self.store,)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know although the service is ready."""
+        if self.store is None:
+            return ()
+        found = [] if self.is_needed else ["a store is set, and no provider of the policy set has proofs remembered"]
+        if not self.store.is_available:
+            found.append("the store for used DPoP proofs is not connected: they are answered with 503")
+        if self._settings.store == MEMORY_STORE:
+            found.append("used DPoP proofs are remembered by this process alone, until it ends")
+        exposure = exposure_of(self._settings.store_password_file) if self._settings.store_password_file else None
+        return (*found, *((exposure,) if exposure else ()))
+
+
+def open_replays(settings: ServiceSettings, clock: Clock) -> ReplayStore | None:
+    """Return the store for used proofs, or None without one; raises ValueError for a URL that is not understood."""
+    if not settings.store:
+        return None
+    if settings.store == MEMORY_STORE:
+        return MemoryReplays(clock)
+    login = StoreLogin(settings.store_password_file, settings.store_username) if settings.store_password_file else None
+    return StoreReplays.from_url(settings.store, clock, StoreSettings(login=login))

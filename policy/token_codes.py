@@ -1,0 +1,17 @@
+"""Diagnostic codes of token profiles; `codes` puts them beside the others."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from policy.code_spec import CodeSpec
+
+TOKENS: Final = {
+    "P064": CodeSpec(
+        "a token profile that asks less than RFC 9068 (warning)",
+        "`profile: keycloak`, `typ: [JWT]`, `client_id_claim: azp`, `accept_scope_list: true`",
+        "an issuer set up for RFC 9068 (`typ: at+jwt`, `client_id`); else the switch, and this warning as its price",
+        "Where a header does not say what a token is for, an ID or refresh token is told from it by its claims alone.",
+    ),
+}
+"""By code."""

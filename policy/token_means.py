@@ -1,0 +1,31 @@
+"""What the token checks of a policy set need besides the set: a store for used proofs, a key for nonces."""
+
+from __future__ import annotations
+
+from policy.diagnostics import Problem
+from policy.loader import PolicySet
+from policy.names import PROVIDERS_FILE
+
+_NO_STORE = "used proofs are remembered, and the service was given no --store"
+_NO_NONCES = "nonces are required, and the service was given no --dpop-nonce-key-file"
+
+
+def needs_replay_store(policy: PolicySet) -> bool:
+    """Tell whether a provider of the set has used proofs remembered."""
+    return any(
+        provider.dpop is not None and provider.dpop.replay == "checked" for provider in policy.providers.providers
+    )
+
+
+def missing_token_means(policy: PolicySet, *, has_store: bool, has_nonce_key: bool) -> tuple[Problem, ...]:
+    """Return what is wrong with serving this set with these means."""
+    problems: list[Problem] = []
+    for index, provider in enumerate(policy.providers.providers):
+        path = ("providers", index, "dpop")
+        if provider.dpop is None:
+            continue
+        if provider.dpop.replay == "checked" and not has_store:
+            problems.append(policy.problem(PROVIDERS_FILE, path, "P093", _NO_STORE))
+        if provider.dpop.nonce == "required" and not has_nonce_key:
+            problems.append(policy.problem(PROVIDERS_FILE, path, "P094", _NO_NONCES))
+    return tuple(problems)
