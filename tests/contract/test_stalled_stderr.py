@@ -19,6 +19,8 @@ from helpers.certificates import ServerFiles, authority, server_pair
 from helpers.services import SHIPPED
 from helpers.transport_rig import TRANSPORTS, can_run, until
 
+pytestmark = pytest.mark.slow
+
 END_SECONDS = 30.0
 HURRIED_SECONDS = 13.0
 """Less than what a service that hangs is granted after a single signal."""

@@ -18,6 +18,8 @@ from helpers.echo_service import PACKAGE
 from helpers.transport_rig import TRANSPORTS, EchoProcess, can_run, readyz, until
 from tollhouse.development_authority import Authority
 
+pytestmark = pytest.mark.slow
+
 RELOADS = "tollhouse_tls_reloads_total"
 FAILURES = "tollhouse_tls_reload_failures_total"
 

@@ -10,6 +10,8 @@ import pytest
 from helpers.certificates import ServerFiles, authority, server_pair
 from helpers.transport_rig import TRANSPORTS, EchoProcess, can_run
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_SECONDS = 10.0
 """Twice what both transports grant."""
 

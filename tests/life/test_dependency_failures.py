@@ -12,7 +12,7 @@ import pytest_asyncio
 from helpers.life_faults import KILL, PAUSE, Fault, Row, parts_to_lose, suffer
 from helpers.life_fleet import SERVICES, Fleet, running_fleet
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 _LIFE = pytest.mark.life
 _REFUSALS = ("0 ", "429 ", "502 ", "503 ", "504 ")

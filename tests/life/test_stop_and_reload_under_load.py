@@ -24,7 +24,7 @@ from helpers.transport_rig import TRANSPORTS, can_run
 from helpers.waiting import until
 from tollhouse.probe import get_json, get_text, wait_until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 RELOADS = 4
 
 

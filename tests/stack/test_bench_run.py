@@ -24,9 +24,12 @@ METHOD = "envoy.service.ratelimit.v3.RateLimitService"
 OK, OVER_LIMIT = wire.RateLimitResponse.OK, wire.RateLimitResponse.OVER_LIMIT
 IS_CI = os.environ.get("CI") == "true"
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("h2load") is None and not IS_CI, reason="needs h2load: apt-get install nghttp2-client"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("h2load") is None and not IS_CI, reason="needs h2load: apt-get install nghttp2-client"
+    ),
+]
 
 
 @asynccontextmanager
