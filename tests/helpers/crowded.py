@@ -1,4 +1,4 @@
-"""A busy neighbour on the processor of a service, as on a node that was promised to too many."""
+"""Busy neighbours on the processor of a service, as on a node that was promised to too many."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def crowded(pids: Sequence[int], niceness: int) -> Iterator[None]:
-    """Keep `pids` on one processor, which a process that never waits shares and is preferred on.
+def crowded(pids: Sequence[int], neighbours: int) -> Iterator[None]:
+    """Keep `pids` on one processor, and share it with processes that never wait.
+
+    Each neighbour has a session of its own: where the kernel shares a processor among sessions (sched(7), autogroup),
+    how nice a process is counts for nothing between them.
 
     Args:
-        pids: The service's processes; afterwards they run where they may, and stay as nice as they were made.
-        niceness: 5 leaves them about a quarter of the processor, 10 a tenth (sched(7)).
+        pids: The service's processes; afterwards they run where they may.
+        neighbours: So many processes want as much of the processor as the service.
     """
     everywhere = os.sched_getaffinity(0)
     one = {min(everywhere)}
     for thread in _threads(pids):
         os.sched_setaffinity(thread, one)
-        os.setpriority(os.PRIO_PROCESS, thread, niceness)
-    neighbour = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"])
-    os.sched_setaffinity(neighbour.pid, one)
+    busy = [sys.executable, "-S", "-c", "while True: pass"]
+    others: list[subprocess.Popen[bytes]] = []
     try:
+        for _ in range(neighbours):
+            others.append(subprocess.Popen(busy, start_new_session=True))
+            os.sched_setaffinity(others[-1].pid, one)
         yield
     finally:
-        neighbour.kill()
-        neighbour.wait()
+        for other in others:
+            other.kill()
+            other.wait()
         for thread in _threads(pids):
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(thread, everywhere)

@@ -1,7 +1,7 @@
 """More payments than a service can decide: the rest is refused in time, and it is well again at once.
 
 The service is slowed down by a policy that is much work (risk rules that all fire, as many quotas as there may be),
-and by a neighbour on its processor.
+and by neighbours on its processor.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Work:
 
 
 WORK = {"extauthz": Work("risk.yaml", RULE, 400), "ratelimit": Work("quotas.yaml", QUOTA, 60)}
-NICENESS = (0, 5, 10, 19)
-"""How far the neighbour is preferred: tried in turn until the flood is well beyond what the service can do."""
+NEIGHBOURS = (1, 3, 8, 20)
+"""Tried in turn until the flood is well beyond what the service can do."""
 FLOOD_SHARE = 0.2  # of all payments refused: that was a flood
 JUDGED_SHARE = 0.2
 """Of all payments allowed: up to five times what the service can do, most refusals must be its own. Far beyond that
@@ -89,8 +89,8 @@ async def test_flood_is_shed_in_time_and_the_service_recovers(service: str, tran
     async with running_fleet(tmp_path / "fleet", transport=transport) as fleet:
         await pays_normally(fleet)
         await slow_down(fleet, service)
-        for niceness in NICENESS:
-            load, memory = await flood(fleet, service, niceness)
+        for neighbours in NEIGHBOURS:
+            load, memory = await flood(fleet, service, neighbours)
             await pays_normally(fleet)  # at once, under the policy that is much work
             print(f"\n{Row(service, transport, load.outcomes, memory)}")
             judge(load)
@@ -118,12 +118,12 @@ async def slow_down(fleet: Fleet, service: str) -> None:
     await fleet.wait_revision_is_not(before)
 
 
-async def flood(fleet: Fleet, service: str, niceness: int) -> tuple[Load, tuple[float, float]]:
+async def flood(fleet: Fleet, service: str, neighbours: int) -> tuple[Load, tuple[float, float]]:
     """Send the flood; return it and the memory of the service around it."""
     pids = tree(fleet.child(service))
     before = resident_megabytes(pids)
     load = fleet.load(rate=FLOOD_RATE, kinds=(PAY,))
-    with crowded(pids, niceness):
+    with crowded(pids, neighbours):
         async with load.running():
             await load.goes_on(FLOOD_SECONDS)
     return load, (before, resident_megabytes(pids))
