@@ -1,8 +1,8 @@
 """Flood the gate from one address until told to stop: `python -m tollhouse.flood HOST PORT [SOURCE]`.
 
 A process of its own, so that it can run where its address is another than the paying caller's. stdin brings the
-call as one line of JSON; the answer to the first refused call is written to stdout as one line; the flood goes on
-until stdin is closed, or for `_CALLS` calls.
+call as one line of JSON; the flood shield's first refusal is written to stdout as one line; the flood goes on until stdin
+is closed, or for `_CALLS` calls.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tollhouse.scenarios import Call
 _CALLS: Final = 5000
 _BAD_TOKEN: Final = "bm90IGEgdG9rZW4"  # noqa: S105 - the point is that it is none
 _TOO_MANY: Final = 429
+_SHIELD_REASON: Final = "gateway_flood"
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def flooding(command: Sequence[str], call: Call) -> Iterator[Answer | None]:
         call: What is sent, with a token that is none.
 
     Yields:
-        The first refusal for being too many; None if none came in time.
+        The first refusal by the flood shield; None if none came in time.
     """
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         if process.stdin is None or process.stdout is None:
@@ -58,7 +59,7 @@ def _answer(fields: dict[str, Any]) -> Answer:
 
 
 def flood(address: tuple[str, int], source: str | None, told: IO[str]) -> None:
-    """Send the call that `told` brings until it ends; print the first refusal."""
+    """Send the call that `told` brings until it ends; print the shield's first refusal."""
     fields = json.loads(told.readline())
     call = replace(Call(**fields), body=fields["body"].encode())
     is_over = threading.Event()
@@ -74,7 +75,9 @@ def flood(address: tuple[str, int], source: str | None, told: IO[str]) -> None:
         if is_over.is_set():
             break
         answer = exchange(connection, call, _BAD_TOKEN)
-        if answer.status == _TOO_MANY and not is_refused:
+        # extauthz refuses an address with many bad tokens as well; the flood goes on until the shield does.
+        is_shield = answer.status == _TOO_MANY and answer.problem.get("reason") == _SHIELD_REASON
+        if is_shield and not is_refused:
             is_refused = True
             print(json.dumps(asdict(answer)), flush=True)
     connection.close()
