@@ -1,8 +1,8 @@
 """Flood the gate from one address until told to stop: `python -m tollhouse.flood HOST PORT [SOURCE]`.
 
 A process of its own, so that it can run where its address is another than the paying caller's. stdin brings the
-call as one line of JSON; the flood shield's first refusal is written to stdout as one line; the flood goes on until stdin
-is closed, or for `_CALLS` calls.
+call as one line of JSON; the flood shield's first refusal is written to stdout as one line; the flood goes on until
+stdin is closed, or for `_CALLS` calls.
 """
 
 from __future__ import annotations
