@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-import ratelimit.redis_counters
+import chassis.gathered_calls
 from chassis.clock import SystemClock
 from chassis.store_link import StoreSettings, StoreUnavailable, Unavailability
 from helpers.valkey import SERVERS, administrator, running
@@ -70,7 +70,7 @@ async def test_stopping_answers_those_that_were_not_sent_yet(store, counters):
 
 
 async def test_no_more_than_the_bound_wait(store, counters, monkeypatch):
-    monkeypatch.setattr(ratelimit.redis_counters, "MAX_WAITING_HITS", 2)
+    monkeypatch.setattr(chassis.gathered_calls, "MAX_WAITING", 2)
     os.kill(store.pid, signal.SIGSTOP)
     waiting = [await hit_while_paused(counters, key) for key in "abc"]
     with pytest.raises(StoreUnavailable, match="queue is full"):
