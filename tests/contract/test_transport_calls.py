@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -15,14 +14,6 @@ from protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 LONG = 20.0  # seconds; longer than any deadline of the server
 LIMIT = OPTIONS.max_message_bytes
-
-
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def server(request: pytest.FixtureRequest) -> Iterator[EchoProcess]:
-    if not can_run(request.param):
-        pytest.skip("no shared libpython")
-    with EchoProcess(request.param) as process:
-        yield process.serving()
 
 
 async def call(server: EchoProcess, method: str, message: bytes = b"", **how: object) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import grpc
@@ -13,20 +12,12 @@ from chassis.asgi_grpc import ARRIVAL_HEADER
 from chassis.overload import LoadBounds
 from helpers.echo_service import PACKAGE
 from helpers.memory import resident_megabytes
-from helpers.transport_rig import TRANSPORTS, EchoProcess, RawCall, can_run, frame, until
+from helpers.transport_rig import EchoProcess, RawCall, frame, until
 
 LONG = 20.0  # seconds; longer than any deadline of the server
 ROOM = LoadBounds().max_in_flight
 CONNECTIONS = 250
 GROWTH_MEGABYTES = 96.0
-
-
-@pytest.fixture(scope="module", params=TRANSPORTS)
-def server(request: pytest.FixtureRequest) -> Iterator[EchoProcess]:
-    if not can_run(request.param):
-        pytest.skip("no shared libpython")
-    with EchoProcess(request.param) as process:
-        yield process.serving()
 
 
 def pids(server: EchoProcess) -> list[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers.life_faults import Row, save, show
+from helpers.selection import leave_out_unless_asked
 
 ROWS = pytest.StashKey[list[Row]]()
 
@@ -22,13 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "life" in config.option.markexpr:
-        return
-    here = Path(__file__).parent
-    left_out = [item for item in items if item.path.is_relative_to(here) and item.get_closest_marker("life")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    leave_out_unless_asked(config, items, "life")
 
 
 @pytest.fixture

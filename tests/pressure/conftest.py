@@ -4,9 +4,9 @@ These tests take minutes together and need an otherwise quiet machine to say muc
 asked for: `scripts/pressure`, or `-m pressure`.
 """
 
-from pathlib import Path
-
 import pytest
+
+from helpers.selection import leave_out_unless_asked
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -14,10 +14,4 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    ours = [item for item in items if item.path.is_relative_to(here)]
-    for item in ours:
-        item.add_marker(pytest.mark.pressure)
-    if ours and "pressure" not in config.option.markexpr:
-        config.hook.pytest_deselected(items=ours)
-        items[:] = [item for item in items if item not in ours]
+    leave_out_unless_asked(config, items, "pressure")

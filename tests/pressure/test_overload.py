@@ -19,6 +19,8 @@ from helpers.life_fleet import Fleet, running_fleet, tree
 from helpers.life_load import PAY, Load, Outcome, status_counts, wrongly_allowed
 from helpers.memory import resident_megabytes
 
+pytestmark = pytest.mark.pressure
+
 FLOOD_RATE = 560.0  # just under what the flood shield grants the load's six addresses
 FLOOD_SECONDS = 4.0
 ANSWER_SECONDS = 2.0

@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 import chassis.admin
 import chassis.admin_listener
 from chassis.admin_listener import MAX_CONNECTIONS
-from chassis.host import ServiceHost
 from chassis.listen import HostOptions, ListenAddress
+from helpers.admin_pages import PLAIN, admin_pages
 from helpers.certificates import ServerFiles, authority, server_pair
 from helpers.echo_service import EchoService
 
@@ -22,21 +21,8 @@ PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-@contextlib.asynccontextmanager
-async def pages(options: HostOptions) -> AsyncIterator[int]:
-    host = ServiceHost(EchoService({}), options)
-    await host.start()
-    try:
-        port = urlsplit(host.admin_url).port
-        assert isinstance(port, int)
-        yield port
-    finally:
-        await host.stop()
-
-
-def plain(tmp_path: Path) -> HostOptions:
-    local = ListenAddress.parse("127.0.0.1:0")
-    return HostOptions(local, local)
+def plain(_tmp_path: Path) -> HostOptions:
+    return PLAIN
 
 
 def with_tls(tmp_path: Path) -> HostOptions:
@@ -86,12 +72,12 @@ async def is_closed(connection: Connection) -> bool:
 
 @pytest.mark.parametrize("options", [plain, with_tls])
 async def test_one_connection_more_than_may_be_open_is_closed_at_once(options, tmp_path: Path):
-    async with pages(options(tmp_path)) as port, crowd(port, b""):
+    async with admin_pages(EchoService({}), options(tmp_path)) as port, crowd(port, b""):
         assert await probe(port) == b""
 
 
-async def test_room_comes_back_when_connections_end(tmp_path: Path):
-    async with pages(plain(tmp_path)) as port:
+async def test_room_comes_back_when_connections_end():
+    async with admin_pages(EchoService({})) as port:
         async with crowd(port, b""):
             pass
         async with asyncio.timeout(10):
@@ -99,13 +85,13 @@ async def test_room_comes_back_when_connections_end(tmp_path: Path):
                 await asyncio.sleep(0.01)
 
 
-async def test_request_that_does_not_end_ends_its_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_request_that_does_not_end_ends_its_connection(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(chassis.admin, "IDLE_SECONDS", 0.2)
-    async with pages(plain(tmp_path)) as port, crowd(port, b"GET /healthz HTTP/1.1\r\nHost: loc") as connections:
+    async with admin_pages(EchoService({})) as port, crowd(port, b"GET /healthz HTTP/1.1\r\nHost: loc") as connections:
         assert all([await is_closed(connection) for connection in connections])
 
 
 async def test_handshake_that_does_not_end_ends_its_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(chassis.admin_listener, "HANDSHAKE_SECONDS", 0.2)
-    async with pages(with_tls(tmp_path)) as port, crowd(port, b"") as connections:
+    async with admin_pages(EchoService({}), with_tls(tmp_path)) as port, crowd(port, b"") as connections:
         assert all([await is_closed(connection) for connection in connections])
