@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from chassis.secret_file import SecretInvalid, exposure_of, read_one_line
+from chassis.secret_file import SecretInvalid, exposure_warnings, read_one_line
 
 MIN_TOKEN_CHARACTERS: Final = 32
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -61,8 +61,7 @@ class AdminToken:
             self.read()
         except SecretInvalid as error:
             return tuple(f"nobody is let in to the other admin pages: {problem}" for problem in error.problems)
-        exposure = exposure_of(self.path)
-        return () if exposure is None else (exposure,)
+        return exposure_warnings(self.path)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:

@@ -82,15 +82,15 @@ def fingerprint_of(path: str) -> str:
         return f"invalid: {error}"
 
 
-def exposure_of(path: str) -> str | None:
-    """Return a warning when every user of the machine may read the file, else None."""
+def exposure_warnings(path: str) -> tuple[str, ...]:
+    """Return a warning when every user of the machine may read the file; none for a path that names no file."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
-        return None
+        return ()
     if mode & _READABLE_BY_ALL:
-        return f"{path} can be read by every user of this machine; chmod 640 or stricter"
-    return None
+        return (f"{path} can be read by every user of this machine; chmod 640 or stricter",)
+    return ()
 
 
 def _invalid(path: str, why: str) -> SecretInvalid:

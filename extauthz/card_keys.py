@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chassis.masking import passes_luhn
-from chassis.secret_file import SecretInvalid, exposure_of, fingerprint_of, read_secret
+from chassis.secret_file import SecretInvalid, exposure_warnings, fingerprint_of, read_secret
 from policy.handoff import MAX_CARD_KEYS
 
 MIN_KEY_BYTES: Final = 32
@@ -81,8 +81,7 @@ class CardKeyFile:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the file."""
-        exposure = exposure_of(self.path) if self.path else None
-        return () if exposure is None else (exposure,)
+        return exposure_warnings(self.path)
 
 
 def is_card_number(text: str) -> bool:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from chassis.clock import Clock
-from chassis.secret_file import exposure_of
-from chassis.store_link import StoreSettings
-from chassis.store_url import StoreLogin
 from extauthz.card_keys import CardKeyFile
 from extauthz.compile import OperatorMeans
 from extauthz.tokens.nonces import NonceKeyFile
 from extauthz.tokens.providers import CompiledProvider
 from extauthz.tokens.replay import MemoryReplays, ReplayStore
 from extauthz.tokens.store_replays import StoreReplays
-from policy.settings import ServiceSettings
-
-MEMORY_STORE: Final = "memory:"
+from policy.settings import MEMORY_STORE, ServiceSettings
 
 
 class Operator:
@@ -80,8 +74,7 @@ class ProofMarks:
             found.append("the store for used DPoP proofs is not connected: they are answered with 503")
         if self._settings.store == MEMORY_STORE:
             found.append("used DPoP proofs are remembered by this process alone, until it ends")
-        exposure = exposure_of(self._settings.store_password_file) if self._settings.store_password_file else None
-        return (*found, *((exposure,) if exposure else ()))
+        return (*found, *self._settings.store_warnings())
 
 
 def open_replays(settings: ServiceSettings, clock: Clock) -> ReplayStore | None:
@@ -90,5 +83,4 @@ def open_replays(settings: ServiceSettings, clock: Clock) -> ReplayStore | None:
         return None
     if settings.store == MEMORY_STORE:
         return MemoryReplays(clock)
-    login = StoreLogin(settings.store_password_file, settings.store_username) if settings.store_password_file else None
-    return StoreReplays.from_url(settings.store, clock, StoreSettings(login=login))
+    return StoreReplays.from_url(settings.store, clock, settings.store_settings())

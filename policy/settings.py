@@ -12,8 +12,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from chassis.secret_file import exposure_warnings
+from chassis.store_link import StoreSettings
+from chassis.store_url import StoreLogin
+
 VARIABLE: Final = "TOLLHOUSE_SERVICE_SETTINGS"
 """Environment variable that carries the settings into an embedded process."""
+
+MEMORY_STORE: Final = "memory:"
+"""Instead of a URL: what one process knows, until it ends."""
 
 DEFAULT_ERRORS_URI: Final = "https://tollhouse.example/docs/errors.md"
 
@@ -47,6 +54,15 @@ class ServiceSettings:
     store_username: str = ""
     jwks_snapshot: str = ""
     dpop_nonce_key_file: str = ""
+
+    def store_settings(self) -> StoreSettings:
+        """Return how a store at a URL is logged in to."""
+        path = self.store_password_file
+        return StoreSettings(login=StoreLogin(path, self.store_username) if path else None)
+
+    def store_warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know about the store's password file."""
+        return exposure_warnings(self.store_password_file)
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment entry that `read_settings` reads."""

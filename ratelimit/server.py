@@ -13,13 +13,10 @@ from chassis.logs import setup_logging
 from chassis.metrics import ServiceMetrics
 from chassis.policy_service import PolicyService, ServiceParts
 from chassis.record import DecisionLog
-from chassis.secret_file import exposure_of
 from chassis.service import Service
 from chassis.settings import read_host_options
-from chassis.store_link import StoreSettings
-from chassis.store_url import StoreLogin
 from policy.live import Compiled, Compiler, live_policy
-from policy.settings import ServiceSettings, read_settings
+from policy.settings import MEMORY_STORE, ServiceSettings, read_settings
 from ratelimit.changes import loosened
 from ratelimit.compile import compile_tables
 from ratelimit.counters import CounterStore
@@ -33,15 +30,13 @@ from ratelimit.tables import Tables
 from ratelimit.window import Windows
 
 NAME: Final = "ratelimit"
-MEMORY_STORE: Final = "memory:"
 
 
 def open_store(settings: ServiceSettings, clock: Clock) -> CounterStore:
     """Return the counter store that the settings name; raises ValueError for one that no store understands."""
     if settings.store == MEMORY_STORE:
         return MemoryCounters(clock)
-    login = StoreLogin(settings.store_password_file, settings.store_username) if settings.store_password_file else None
-    return RedisCounters.from_url(settings.store, clock, StoreSettings(login=login))
+    return RedisCounters.from_url(settings.store, clock, settings.store_settings())
 
 
 def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
@@ -63,8 +58,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         # Not a reason to be unready: quotas say themselves what holds without a store.
         away = () if store.is_available else ("the counter store is not connected",)
         shared = ("counters live in this process alone and end with it",) if settings.store == MEMORY_STORE else ()
-        exposure = exposure_of(settings.store_password_file) if settings.store_password_file else None
-        return (*away, *shared, *((exposure,) if exposure else ()))
+        return (*away, *shared, *settings.store_warnings())
 
     service: PolicyService[Compiled[Tables]] = PolicyService(
         NAME,

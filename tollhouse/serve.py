@@ -29,7 +29,7 @@ from chassis.store_url import has_password
 from chassis.tls import TlsOptions
 from extauthz.card_keys import read_card_keys_file
 from extauthz.tokens.key_snapshots import SnapshotRefused, check_directory
-from policy.settings import ServiceSettings
+from policy.settings import MEMORY_STORE, ServiceSettings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
 EMBEDDED_STORE: Final = "embedded:"
@@ -235,7 +235,7 @@ def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
     if not settings.store:
         _check_storeless(service, has_login=bool(login))
         return
-    if settings.store in (EMBEDDED_STORE, ratelimit.server.MEMORY_STORE):
+    if settings.store in (EMBEDDED_STORE, MEMORY_STORE):
         if login:
             raise UsageError(f"--store {settings.store} asks for no login; take the --store-... options off")
         return
@@ -251,7 +251,7 @@ def _check_storeless(service: ServiceName, *, has_login: bool) -> None:
 
 
 def _check_store_url(settings: ServiceSettings) -> None:
-    known = ("redis://", "rediss://", "unix://", EMBEDDED_STORE, ratelimit.server.MEMORY_STORE)
+    known = ("redis://", "rediss://", "unix://", EMBEDDED_STORE, MEMORY_STORE)
     if not settings.store.startswith(known):
         raise UsageError(f"--store must be one of {', '.join(known)}")
     try:

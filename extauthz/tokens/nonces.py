@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from chassis.secret_file import exposure_of, fingerprint_of
+from chassis.secret_file import exposure_warnings, fingerprint_of
 from extauthz.card_keys import read_card_keys_file
 from extauthz.tokens.jose import decode_base64url
 
@@ -84,5 +84,4 @@ class NonceKeyFile:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the file."""
-        exposure = exposure_of(self.path) if self.path else None
-        return () if exposure is None else (exposure,)
+        return exposure_warnings(self.path)
