@@ -1,0 +1,159 @@
+"""A ledger in Redis or Valkey: the postings that wait go out together, in one script call.
+
+`GatheredCalls` says when a posting is sent, and that it is sent once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final
+
+from chassis.clock import Clock
+from chassis.gathered_calls import GatheredCalls
+from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
+from ratelimit.counters import MAX_COUNT, CounterFault, Reading
+from ratelimit.ledger import (
+    Entry,
+    Hold,
+    Kind,
+    Posting,
+    PostResult,
+    Settled,
+    Settlement,
+    Status,
+    check_posting,
+)
+
+_CHARGE, _SETTLE = "charge", "settle"
+_POISONED: Final = 2
+_STORE_TIME: Final = 0
+
+
+class StoreLedger:
+    """A `Ledger` over a `StoreLink` that knows the scripts of `ledger_scripts`.
+
+    Args:
+        link: Started and stopped here.
+        clock: `monotonic()` is what deadlines are measured on.
+        judged_at_ms: For tests alone: the time to judge by, milliseconds since 1970; 0 is the store's own clock.
+    """
+
+    def __init__(self, link: StoreLink, clock: Clock, judged_at_ms: int = _STORE_TIME) -> None:
+        self.judged_at_ms = judged_at_ms
+        self._postings: GatheredCalls[Posting, PostResult] = GatheredCalls(
+            link, _CHARGE, clock, lambda postings: pack_postings(postings, self.judged_at_ms), _read_posting
+        )
+        self._settlements: GatheredCalls[Settlement, Settled] = GatheredCalls(
+            link, _SETTLE, clock, _pack_settlements, _read_settlement
+        )
+
+    @classmethod
+    def from_url(cls, url: str, clock: Clock, settings: StoreSettings = StoreSettings()) -> StoreLedger:  # noqa: B008
+        """Return a ledger in the store at `url`; see `StoreLink` for what it may be.
+
+        Raises:
+            ValueError: The URL is not understood; its text is not repeated.
+        """
+        return cls(StoreLink(url, ledger_scripts(), clock=clock, settings=settings), clock)
+
+    async def start(self) -> None:
+        """Begin to connect; never fails because the store is away."""
+        await self._postings.start()
+
+    async def stop(self) -> None:
+        """Close the link; whoever still waits gets `StoreUnavailable`."""
+        await self._settlements.stop()
+        await self._postings.stop()
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a posting sent now has a store to go to."""
+        return self._postings.is_available
+
+    async def post(self, posting: Posting, deadline: float) -> PostResult:
+        """Judge all entries, then add all or none; see `Ledger.post`."""
+        check_posting(posting)
+        return await self._postings.ask(posting, deadline)
+
+    async def settle(self, settlement: Settlement, deadline: float) -> Settled:
+        """Write the outcome of a held posting; see `Ledger.settle`."""
+        return await self._settlements.ask(settlement, deadline)
+
+
+def ledger_scripts() -> dict[str, str]:
+    """Return the scripts that `StoreLedger` calls, under their names."""
+    folder = files("ratelimit").joinpath("lua")
+    return {name: folder.joinpath(f"{name}.lua").read_text("utf-8") for name in (_CHARGE, _SETTLE)}
+
+
+def pack_postings(postings: Sequence[Posting], judged_at_ms: int) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of charge.lua, without the sequence number."""
+    places: dict[str, int] = {}
+    arguments: list[str | int] = [judged_at_ms, len(postings)]
+    for posting in postings:
+        arguments += (posting.valid_from_ms, posting.valid_until_ms)
+        _pack_hold(posting.hold, places, arguments)
+        arguments.append(len(posting.entries))
+        for entry in posting.entries:
+            _pack_entry(entry, places, arguments)
+    return list(places), arguments
+
+
+def _pack_hold(hold: Hold | None, places: dict[str, int], arguments: list[str | int]) -> None:
+    if hold is None:
+        arguments.append(0)
+        return
+    arguments += (_place(hold.key, places), hold.decision_id, hold.about, hold.seconds)
+    if hold.identity is None:
+        arguments.append(0)
+        return
+    arguments += (_place(hold.identity.key, places), hold.identity.digest, hold.identity.seconds)
+
+
+def _pack_entry(entry: Entry, places: dict[str, int], arguments: list[str | int]) -> None:
+    flags = entry.is_shadow + 2 * entry.is_once + 4 * entry.is_held
+    arguments += (entry.kind.value, _place(entry.key, places), entry.limit, entry.cost, entry.expires_in_seconds, flags)
+    arguments += (entry.step, entry.buckets)
+    if entry.kind >= Kind.DISTINCT:
+        arguments.append(entry.member)
+
+
+def _place(key: str, places: dict[str, int]) -> int:
+    return places.setdefault(key, len(places) + 1)
+
+
+def _read_posting(posting: Posting, answer: Any) -> PostResult | Exception:
+    if answer == [_POISONED]:
+        return CounterFault("a key holds no counter")
+    result = _post_result(answer, len(posting.entries))
+    return StoreUnavailable(Unavailability.PROTOCOL) if result is None else result
+
+
+def _post_result(answer: Any, entries: int) -> PostResult | None:
+    """Read `{status}`, `{3, now_ms}` or `{status, used, over, ...}`; None for anything else."""
+    if type(answer) is not list or not all(type(number) is int and 0 <= number <= MAX_COUNT for number in answer):
+        return None
+    match answer:
+        case [Status.STALE, now_ms]:
+            return PostResult(Status.STALE, now_ms=now_ms)
+        case [Status.MISMATCH]:
+            return PostResult(Status.MISMATCH)
+        case [Status.OVER | Status.CHARGED | Status.REPEATED as status, *numbers] if len(numbers) == 2 * entries:
+            pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
+            readings = tuple(Reading(used, over > 0) for used, over in pairs)
+            return PostResult(Status(status), readings, tuple(max(0, over - 1) for _, over in pairs))
+    return None
+
+
+def _pack_settlements(settlements: Sequence[Settlement]) -> tuple[list[str], list[str | int]]:
+    arguments: list[str | int] = []
+    for settlement in settlements:
+        arguments += (settlement.outcome.value, settlement.decision_id, settlement.about)
+    return [settlement.key for settlement in settlements], arguments
+
+
+def _read_settlement(_settlement: Settlement, answer: Any) -> Settled | Exception:
+    if type(answer) is int and answer in tuple(Settled):
+        return Settled(answer)
+    return StoreUnavailable(Unavailability.PROTOCOL)
