@@ -1,0 +1,96 @@
+"""Counters of descriptors in Redis or Valkey: requests that wait go out together, in one script call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final, NamedTuple
+
+from chassis.clock import Clock
+from chassis.gathered_calls import GatheredCalls
+from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
+from ratelimit.counters import MAX_COUNT, CounterFault
+from ratelimit.descriptors.tally import Count, Hit, Law, check_hits
+
+_SCRIPT: Final = "tally"
+_POISONED, _COUNTED = 0, 1
+
+
+class _Asked(NamedTuple):
+    hits: Sequence[Hit]
+    law: Law
+
+
+class StoreTally:
+    """A `TallyStore` over a `StoreLink` that knows the script `tally`."""
+
+    def __init__(self, link: StoreLink, clock: Clock) -> None:
+        self._calls: GatheredCalls[_Asked, tuple[Count, ...]] = GatheredCalls(link, _SCRIPT, clock, _pack, _read)
+
+    @classmethod
+    def from_url(cls, url: str, clock: Clock, settings: StoreSettings = StoreSettings()) -> StoreTally:  # noqa: B008
+        """Return counters in the store at `url`; see `StoreLink` for what it may be.
+
+        Raises:
+            ValueError: The URL is not understood; its text is not repeated.
+        """
+        return cls(StoreLink(url, tally_scripts(), clock=clock, settings=settings), clock)
+
+    async def start(self) -> None:
+        """Begin to connect; never fails because the store is away."""
+        await self._calls.start()
+
+    async def stop(self) -> None:
+        """Close the link; whoever waits gets `StoreUnavailable`."""
+        await self._calls.stop()
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a request now has a store to go to."""
+        return self._calls.is_available
+
+    async def tally(self, hits: Sequence[Hit], law: Law, deadline: float) -> tuple[Count, ...]:
+        """Take the hits of one request; see `TallyStore.tally`."""
+        check_hits(hits)
+        return await self._calls.ask(_Asked(hits, law), deadline)
+
+
+def tally_scripts() -> dict[str, str]:
+    """Return the script that `StoreTally` calls, under its name."""
+    return {_SCRIPT: files("ratelimit").joinpath("lua", "tally.lua").read_text("utf-8")}
+
+
+def _pack(asked: Sequence[_Asked]) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of tally.lua, without the sequence number."""
+    places: dict[str, int] = {}
+    arguments: list[str | int] = [len(asked)]
+    for hits, law in asked:
+        arguments += (int(law), len(hits))
+        for key, limit, cost, is_given_back, life_seconds, role in hits:
+            place = places.setdefault(key, len(places) + 1)
+            arguments += (place, limit, cost, int(is_given_back), life_seconds, int(role))
+    return list(places), arguments
+
+
+def _read(asked: _Asked, answer: Any) -> tuple[Count, ...] | Exception:
+    if answer == [_POISONED]:
+        return CounterFault("a key holds no counter")
+    counts = _counts(answer, len(asked.hits))
+    return StoreUnavailable(Unavailability.PROTOCOL) if counts is None else counts
+
+
+def _counts(answer: Any, hits: int) -> tuple[Count, ...] | None:
+    """Read `{1, found, after, over, ...}`; None for anything else."""
+    if type(answer) is not list or len(answer) != 1 + 3 * hits or answer[0] != _COUNTED:
+        return None
+    counts = []
+    for place in range(1, len(answer), 3):
+        found, after, over = answer[place : place + 3]
+        if not _is_count(found) or not _is_count(after) or over not in (0, 1):
+            return None
+        counts.append(Count(found, after, over == 1))
+    return tuple(counts)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_COUNT
