@@ -287,6 +287,12 @@ _MEANING: Final = {
         "`allow: [{sub: wallet-1, issuer: https://wallets.example}]`",
         "Two token issuers may give one name to two parties, and each would be let in for the other.",
     ),
+    "P068": CodeSpec(
+        "a temporary value that cannot hold",
+        "an override that ends before it starts, or whose approver is its owner",
+        "`starts: 2026-12-01`, `ends: 2026-12-31`, two people",
+        "A raise is for a time, and two people answer for it.",
+    ),
     "P070": CodeSpec(
         "metric and currency contradict each other",
         "`metric: amount` without `currency`; `metric: count` with one",
@@ -301,8 +307,8 @@ _MEANING: Final = {
     ),
     "P072": CodeSpec(
         "a setting that has no meaning here",
-        "`metric: count` with `interval: per_transaction`; `on_store_failure` with it; amounts per_second",
-        "counts per_second or daily; amounts per_transaction or daily",
+        "`metric: count` with `interval: per_transaction`; `on_store_failure` with it; `burst` without a rate",
+        "settings that belong together, as the message says",
         "It would look like protection and be none.",
     ),
     "P073": CodeSpec(

@@ -23,6 +23,7 @@ class MerchantEntry:
         zone: Where its day starts and ends.
         mcc: ISO 18245 category, four digits, or None.
         country: ISO 3166 alpha-2, or None.
+        group: Of merchants that share quotas; empty for none.
     """
 
     id: str
@@ -31,6 +32,7 @@ class MerchantEntry:
     zone: ZoneInfo
     mcc: str | None
     country: str | None
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ def _entry(merchant: Merchant) -> MerchantEntry:
         zone=ZoneInfo(merchant.time_zone),
         mcc=merchant.mcc,
         country=merchant.country,
+        group=merchant.group or "",
     )
 
 

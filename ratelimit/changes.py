@@ -24,9 +24,15 @@ def loosened(old: PolicySet, new: PolicySet) -> list[str]:
 def _quota(before: Quota, after: Quota) -> Iterator[str]:
     name = f"quota {before.id}"
     if _counted(before) != _counted(after):
-        yield f"{name} counts something else: {after.metric} {after.interval} per {after.per}"
+        yield f"{name} counts something else: {after.metric} {after.interval or ''} per {' and '.join(after.per)}"
     if before.mode == "enforce" and after.mode == "shadow":
         yield f"{name} went from enforce to shadow"
+    if before.counts == "attempts" and after.counts == "authorized":
+        yield f"{name} gives back what the upstream did not take"
+    if after.ramp_up != before.ramp_up and before.ramp_up:
+        yield f"{name} has another ramp_up"
+    if after.on_store_failure == "local" and before.on_store_failure not in ("local", "allow"):
+        yield f"{name} now counts locally when the store is away"
     if after.on_store_failure == "allow" and before.on_store_failure != "allow":
         yield f"{name} now allows when the store is away"
     if after.without_card and not before.without_card:
@@ -40,8 +46,21 @@ def _quota(before: Quota, after: Quota) -> Iterator[str]:
     yield from _values(f"{name}, merchant", before.merchants, after.merchants)
 
 
-def _counted(quota: Quota) -> tuple[str | None, ...]:
-    return quota.metric, quota.interval, quota.currency, quota.per
+def _counted(quota: Quota) -> tuple[object, ...]:
+    """Return what must be the same for two values to be compared; another one counts from nothing."""
+    names = (
+        "metric",
+        "distinct",
+        "interval",
+        "length",
+        "anchor",
+        "burst",
+        "lease",
+        "time_zone",
+        "cut_off",
+        "start_day",
+    )
+    return (*(getattr(quota, name) for name in names), quota.currency, quota.per)
 
 
 def _value(name: str, before: int | None, after: int | None) -> Iterator[str]:

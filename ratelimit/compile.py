@@ -2,78 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from policy.loader import PolicySet
 from policy.merchants import MerchantEntry, MerchantTable
+from policy.schema.durations import duration_seconds
+from policy.schema.merchants import Merchant, Override
 from policy.schema.quotas import Quota
 from policy.schema.routes import Operation
+from ratelimit.counting import Counting
 from ratelimit.tables import Limit, Plan, Tables
+from ratelimit.timeline import changes_of
 
 
 def compile_tables(policy: PolicySet) -> Tables:
     """Compile a set without problems, from `load_policy_set`."""
     table = MerchantTable.compile(policy.merchants)
-    merchants = {merchant.id: entry for merchant in policy.merchants.merchants if (entry := table.get(merchant.id))}
+    compiler = _Compiler.of(policy)
     shared: dict[object, Mapping[str, Plan]] = {}
-    return Tables(
-        revision=policy.revision,
-        merchants=merchants,
-        operations=frozenset(operation.operation for operation in policy.routes.operations),
-        plans={id_: _plans(policy, entry, shared) for id_, entry in merchants.items()},
-    )
+    merchants = {merchant.id: entry for merchant in policy.merchants.merchants if (entry := table.get(merchant.id))}
+    plans = {
+        merchant.id: compiler.plans(_Subject(merchant, merchants[merchant.id]), shared)
+        for merchant in policy.merchants.merchants
+        if merchant.id in merchants
+    }
+    operations = frozenset(operation.operation for operation in policy.routes.operations)
+    return Tables(revision=policy.revision, merchants=merchants, operations=operations, plans=plans)
 
 
-def _plans(policy: PolicySet, merchant: MerchantEntry, shared: dict[object, Mapping[str, Plan]]) -> Mapping[str, Plan]:
-    """Return the plans of a merchant; merchants of one tier without values of their own share them."""
-    has_own = any(merchant.id in quota.merchants or merchant.id in quota.unlimited for quota in policy.quotas.quotas)
-    key: object = (merchant.id,) if has_own else merchant.tier
-    if key not in shared:
-        shared[key] = {
-            operation.operation: _plan(policy.quotas.quotas, operation, merchant)
-            for operation in policy.routes.operations
-        }
-    return shared[key]
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    merchant: Merchant
+    entry: MerchantEntry
 
 
-def _plan(quotas: tuple[Quota, ...], operation: Operation, merchant: MerchantEntry) -> Plan:
-    limits: list[Limit] = []
-    covered: set[str] = set()
-    for quota in quotas:
-        if operation.operation not in quota.operations:
-            continue
-        limit = _limit(quota, merchant)
-        if limit is not None:
-            limits.append(limit)
-        is_written = merchant.id in quota.unlimited or (limit is not None and not limit.is_shadow)
-        # A card's quota says nothing about the merchant as a whole, nor about payments without a card.
-        if quota.metric == "amount" and quota.per == "merchant" and quota.currency is not None and is_written:
-            covered.add(quota.currency)
-    return Plan(
-        moves_money=operation.moves_money,
-        single=tuple(limit for limit in limits if limit.interval == "per_transaction"),
-        counted=tuple(limit for limit in limits if limit.interval != "per_transaction"),
-        covered_currencies=frozenset(covered),
-    )
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    """What is the same for every merchant."""
+
+    quotas: tuple[Quota, ...]
+    operations: tuple[Operation, ...]
+    overrides: Mapping[str, tuple[Override, ...]]
+    countings: Mapping[str, Counting]
+    hold_seconds: int
+
+    @classmethod
+    def of(cls, policy: PolicySet) -> _Compiler:
+        overrides: dict[str, tuple[Override, ...]] = {}
+        for override in policy.merchants.overrides:
+            overrides[override.merchant] = (*overrides.get(override.merchant, ()), override)
+        return cls(
+            policy.quotas.quotas,
+            policy.routes.operations,
+            overrides,
+            {quota.id: Counting.of(quota) for quota in policy.quotas.quotas},
+            duration_seconds(policy.quotas.reservation.hold),
+        )
+
+    def plans(self, subject: _Subject, shared: dict[object, Mapping[str, Plan]]) -> Mapping[str, Plan]:
+        """Return the plans of a merchant; merchants of one tier without values of their own share them."""
+        key = self._sharing_key(subject)
+        if key not in shared:
+            shared[key] = {operation.operation: self._plan(operation, subject) for operation in self.operations}
+        return shared[key]
+
+    def _sharing_key(self, subject: _Subject) -> object:
+        id_ = subject.merchant.id
+        is_young = subject.merchant.since is not None and any(quota.ramp_up for quota in self.quotas)
+        has_own = any(id_ in quota.merchants or id_ in quota.unlimited for quota in self.quotas)
+        # Quotas per group leave out who has none.
+        return (
+            (id_,) if has_own or is_young or id_ in self.overrides else (subject.entry.tier, bool(subject.entry.group))
+        )
+
+    def _plan(self, operation: Operation, subject: _Subject) -> Plan:
+        limits = [limit for limit in self._limits(operation, subject) if limit is not None]
+        counted = tuple(limit for limit in limits if not limit.is_single)
+        return Plan(
+            moves_money=operation.moves_money,
+            single=tuple(limit for limit in limits if limit.is_single),
+            counted=counted,
+            covered_currencies=frozenset(self._covered(operation, subject)),
+            is_held=any(limit.is_held or limit.metric == "in_flight" for limit in counted),
+            hold_seconds=self.hold_seconds,
+        )
+
+    def _limits(self, operation: Operation, subject: _Subject) -> Iterator[Limit | None]:
+        for quota in self.quotas:
+            if operation.operation in quota.operations:
+                yield self._limit(quota, subject)
+
+    def _covered(self, operation: Operation, subject: _Subject) -> Iterator[str]:
+        """Yield the currencies of amounts that are limited, or written as unlimited, for the merchant as a whole."""
+        for quota in self.quotas:
+            is_whole = quota.metric == "amount" and quota.per == ("merchant",)
+            if not is_whole or quota.currency is None or operation.operation not in quota.operations:
+                continue
+            limit = self._limit(quota, subject)
+            if subject.merchant.id in quota.unlimited or (limit is not None and not limit.is_shadow):
+                yield quota.currency
+
+    def _limit(self, quota: Quota, subject: _Subject) -> Limit | None:
+        """Return the quota with the most specific value: the merchant's, else its tier's, else the default."""
+        merchant = subject.merchant
+        if merchant.id in quota.unlimited or (quota.scope == "group" and not subject.entry.group):
+            return None
+        value = quota.merchants.get(merchant.id, quota.tiers.get(merchant.tier, quota.limit))
+        if value is None:
+            return None
+        counting = self.countings[quota.id]
+        overrides = [each for each in self.overrides.get(merchant.id, ()) if each.quota == quota.id]
+        changes = changes_of(quota, value, subject.merchant, subject.entry.zone, overrides)
+        return _with_values(quota, counting, value, changes)
 
 
-def _limit(quota: Quota, merchant: MerchantEntry) -> Limit | None:
-    """Return the quota with the most specific value: the merchant's, else its tier's, else the default."""
-    if merchant.id in quota.unlimited:
-        return None
-    value = quota.merchants.get(merchant.id, quota.tiers.get(merchant.tier, quota.limit))
-    if value is None:
-        return None
-    # Without a store an amount is refused and a count passes, unless the quota says otherwise.
+def _with_values(quota: Quota, counting: Counting, value: int, changes: Sequence[tuple[float, int]]) -> Limit:
+    # Without a store an amount is refused and anything else passes, unless the quota says otherwise.
     default = "deny" if quota.metric == "amount" else "allow"
-    return Limit(
-        quota=quota.id,
-        metric=quota.metric,
-        interval=quota.interval,
-        currency=quota.currency,
-        value=value,
-        is_shadow=quota.mode == "shadow",
-        denies_without_store=(quota.on_store_failure or default) == "deny",
-        is_per_card=quota.per == "card",
-        passes_without_card=quota.without_card is not None,
-    )
+    common: dict[str, Any] = {
+        "quota": quota.id,
+        "metric": quota.metric,
+        "currency": quota.currency,
+        "value": value,
+        "changes": tuple(changes),
+        "is_shadow": quota.mode == "shadow",
+        "denies_without_store": (quota.on_store_failure or default) != "allow",
+        "local_percent": quota.local_percent or 0 if quota.on_store_failure == "local" else 0,
+        "subject": quota.distinct or "",
+        "scope": quota.scope,
+        "dimensions": quota.dimensions,
+        "passes_without_card": quota.without_card is not None,
+        "is_once": counting.is_once,
+        "is_held": quota.counts == "authorized",
+        "warn_at": tuple(sorted(quota.warn_at)),
+    }
+    return Limit(**common, **counting.numbers(quota, value))

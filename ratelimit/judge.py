@@ -4,63 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratelimit.counters import HitResult
+from ratelimit.ledger import PostResult, Status
 from ratelimit.model import LimitQuery, OverLimit, QuotaState, Verdict, WithinLimit
+from ratelimit.posting import Counter, Prepared
 from ratelimit.reasons import Reason
 from ratelimit.tables import Limit
-from ratelimit.window import Window
 
 _STORE_RETRY_SECONDS = 1
 
 
-def judge_single(limits: Sequence[Limit], query: LimitQuery) -> OverLimit | None:
+def judge_single(limits: Sequence[Limit], query: LimitQuery, now: float) -> OverLimit | None:
     """Compare one payment with the limits for a single payment; they need no counter."""
     for limit in limits:
         if limit.is_shadow or limit.currency != query.currency or query.amount_minor is None:
             continue
-        if query.amount_minor > limit.value:
-            state = QuotaState(limit.quota, limit.value, 0, 0, is_over=True, is_shadow=False, is_per_second=False)
+        value = limit.value_at(now)
+        if query.amount_minor > value:
+            state = QuotaState(limit.quota, value, 0, 0, is_over=True, is_shadow=False, is_per_second=False)
             return OverLimit(Reason.SINGLE_LIMIT_EXCEEDED, deciding=state, states=(state,))
     return None
 
 
-def judge(limits: Sequence[Limit], windows: Sequence[Window], result: HitResult, now: float) -> Verdict:
-    """Judge the readings of one hit.
+def judge(counters: Sequence[Counter], prepared: Prepared, result: PostResult, now: float) -> Verdict:
+    """Judge the readings of one posting.
 
     Args:
-        limits: In the order of the charges.
-        windows: One a limit.
+        counters: In the order of the entries.
+        prepared: Windows and values in the same order.
         result: Readings in the same order.
         now: Seconds since 1970, the moment the windows were chosen for.
     """
-    states = tuple(
-        # By position, which costs half of what names do; the order is that of the class.
-        QuotaState(
-            limit.quota,
-            limit.value,
-            reading.used,
-            window.reset_seconds(now),
-            reading.is_over,
-            limit.is_shadow,
-            limit.interval == "per_second",
-        )
-        for limit, window, reading in zip(limits, windows, result.readings, strict=True)
-    )
+    if result.status is Status.MISMATCH:
+        return OverLimit(Reason.IDEMPOTENCY_MISMATCH)
+    states = _states(counters, prepared, result, now)
     enforced = [state for state in states if not state.is_shadow]
     over = [state for state in enforced if state.is_over]
     if over:
         return _over(over, states)
-    if not result.is_charged:
+    if result.status not in (Status.CHARGED, Status.REPEATED) or not states:
         # The store refused and no reading says why: no verdict, so no pass.
         return OverLimit(Reason.STORE_UNAVAILABLE, states=states, retry_after_seconds=_STORE_RETRY_SECONDS)
     return WithinLimit(states, min(enforced, key=_share_left, default=None))
+
+
+def _states(counters: Sequence[Counter], prepared: Prepared, result: PostResult, now: float) -> tuple[QuotaState, ...]:
+    if not len(counters) == len(result.readings) == len(result.waits_ms):
+        return ()
+    return tuple(
+        # By position, which costs half of what names do; the order is that of the class.
+        QuotaState(
+            counter.limit.quota,
+            value,
+            reading.used,
+            window.reset_seconds(now) if window is not None else -(-wait_ms // 1000),
+            reading.is_over,
+            counter.limit.is_shadow,
+            counter.limit.is_rate,
+        )
+        for counter, window, value, reading, wait_ms in zip(
+            counters, prepared.windows, prepared.values, result.readings, result.waits_ms, strict=True
+        )
+    )
 
 
 def _over(over: Sequence[QuotaState], states: tuple[QuotaState, ...]) -> OverLimit:
     """Name the quota that keeps the request out longest: retrying earlier would be in vain."""
     deciding = max(over, key=lambda state: state.reset_seconds)
     reason = Reason.RATE_EXCEEDED if deciding.is_per_second else Reason.QUOTA_EXCEEDED
-    return OverLimit(reason, deciding, states, retry_after_seconds=deciding.reset_seconds)
+    # Of a quota that never begins anew, nobody can say when to come back.
+    return OverLimit(reason, deciding, states, retry_after_seconds=deciding.reset_seconds or None)
 
 
 def _share_left(state: QuotaState) -> float:

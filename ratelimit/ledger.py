@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from ratelimit.counters import MAX_COUNT, MAX_EXPIRY_SECONDS, CounterFault, Reading
-
+MAX_COUNT = 2**53 - 1
+"""Largest limit, cost and count: above it the store's Lua, which computes in doubles, miscounts."""
+MAX_EXPIRY_SECONDS = 10 * 366 * 86_400
 MAX_ENTRIES = 64
 MAX_TEXT_BYTES = 1024
 MAX_BUCKETS = 100
@@ -70,6 +71,25 @@ class Entry(NamedTuple):
     step: int = 0
     buckets: int = 0
     member: str = ""
+
+
+class Reading(NamedTuple):
+    """What the ledger found for one entry.
+
+    Attributes:
+        used: The count after this posting when it was added, else the count as found.
+        is_over: The count as found plus the cost is above the limit.
+    """
+
+    used: int
+    is_over: bool
+
+
+class CounterFault(Exception):  # noqa: N818 - the word of the ledger's law
+    """One posting alone failed and wrote nothing: a key holds no counter, or a number is out of range.
+
+    The text is fixed; it names neither key nor value.
+    """
 
 
 class Identity(NamedTuple):
@@ -233,7 +253,7 @@ def check_posting(posting: Posting) -> None:
         raise CounterFault("the windows of a posting do not meet")
     if posting.hold is not None:
         _check_hold(posting.hold)
-    elif any(entry.is_held or entry.is_once for entry in entries):
+    elif any(entry.is_held for entry in entries):
         raise CounterFault("held entries need a hold")
 
 

@@ -14,14 +14,16 @@ from typing import Final
 
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable, Unavailability
-from ratelimit.counters import MAX_COUNT, CounterFault, Reading
 from ratelimit.ledger import (
+    MAX_COUNT,
+    CounterFault,
     Entry,
     Hold,
     Kind,
     Outcome,
     Posting,
     PostResult,
+    Reading,
     Settled,
     Settlement,
     Status,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable
-from ratelimit.counters import Charge, CounterFault, CounterStore
+from policy.merchants import MerchantEntry
 from ratelimit.judge import judge, judge_single, judge_without_store
+from ratelimit.ledger import CounterFault, Ledger, PostResult, Status
 from ratelimit.model import LimitQuery, OverLimit, Verdict, WithinLimit
+from ratelimit.posting import Counter, Prepared, find_counters, prepare
 from ratelimit.reasons import Reason
-from ratelimit.tables import Limit, Plan, Tables
-from ratelimit.window import Window, Windows
+from ratelimit.tables import Plan, Tables
+from ratelimit.window import Windows
 
 
 @dataclass(slots=True)
@@ -29,13 +32,29 @@ class Trail:
     query: LimitQuery | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Engine:
-    """What the steps work with besides the policy: the store, the windows and the clock."""
+    """What the steps work with besides the policy.
 
-    store: CounterStore
+    Attributes:
+        ledger: Where payments are counted.
+        windows: Kept windows.
+        clock: Monotonic time for deadlines, wall time as the first guess of the store's.
+        store_ahead: Seconds by which the store's clock is ahead of ours, learnt from the store.
+    """
+
+    ledger: Ledger
     windows: Windows
     clock: Clock
+    store_ahead: float = 0.0
+
+    def now(self) -> float:
+        """Return what the store's clock shows, as far as we know; windows are the store's."""
+        return self.clock.wall() + self.store_ahead
+
+    def learn(self, store_now_ms: int) -> None:
+        """Take the store's time from an answer."""
+        self.store_ahead = store_now_ms / 1000 - self.clock.wall()
 
 
 async def decide(tables: Tables, query: LimitQuery, trail: Trail, deadline: float, engine: Engine) -> Verdict:
@@ -46,37 +65,32 @@ async def decide(tables: Tables, query: LimitQuery, trail: Trail, deadline: floa
         query: The hand-off.
         trail: Filled in for the record.
         deadline: On the engine's monotonic clock; no await of this function outlives it.
-        engine: Store, windows, clock.
+        engine: Ledger, windows, clock.
     """
     trail.step = "match"
     plan = match(tables, query)
     if isinstance(plan, OverLimit):
         return plan
-    refusal = judge_single(plan.single, query)
+    refusal = judge_single(plan.single, query, engine.now())
     if refusal is not None:
         return refusal
-    counters = _counters(plan, query)
+    trail.step = "key"
+    counters = find_counters(plan, query)
     if isinstance(counters, OverLimit):
         return counters
     if not counters:
         return WithinLimit()
-    limits = [limit for limit, _ in counters]
-    trail.step = "key"
-    merchant = tables.merchants[query.merchant_id]
-    now = engine.clock.wall()
-    windows = [engine.windows.window(limit.interval, now, merchant.zone) for limit in limits]
-    charges = [_charge(counter, window, query, now) for counter, window in zip(counters, windows, strict=True)]
     trail.step = "hit"
     try:
-        result = await engine.store.hit(charges, deadline)
+        prepared, result = await _hit(plan, query, counters, tables.merchants[query.merchant_id], (engine, deadline))
     except (StoreUnavailable, CounterFault) as error:
         trail.step = "judge"
-        return judge_without_store(limits, str(error))
+        return judge_without_store([counter.limit for counter in counters], str(error))
     trail.step = "judge"
     if engine.clock.monotonic() > deadline:
         # Envoy has stopped listening and refused; what was charged can only over-count.
         return OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=1, detail="the store answered too late")
-    return judge(limits, windows, result, now)
+    return judge(counters, prepared, result, engine.now())
 
 
 def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:
@@ -99,30 +113,15 @@ def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:
     return plan
 
 
-def _counters(plan: Plan, query: LimitQuery) -> list[tuple[Limit, str]] | OverLimit:
-    """Return each limit that applies, with the card key its counter belongs to (empty: the merchant's).
-
-    During a rotation a card has two keys, and its quota counts under both: replicas that know one of them and
-    replicas that know both then agree on the counter they share, which holds the whole count.
-    """
-    counters: list[tuple[Limit, str]] = []
-    for limit in plan.counted:
-        if limit.currency not in (None, query.currency):
-            continue
-        if not limit.is_per_card:
-            counters.append((limit, ""))
-        elif query.card_keys:
-            counters.extend((limit, card_key) for card_key in query.card_keys)
-        elif not (limit.passes_without_card or limit.is_shadow):
-            return OverLimit(Reason.CARD_MISSING, detail=f"quota {limit.quota} counts per card")
-    return counters
-
-
-def _charge(counter: tuple[Limit, str], window: Window, query: LimitQuery, now: float) -> Charge:
-    """Step 3: the counter of one limit. The merchant is the hash tag: all keys of a hit stay together."""
-    limit, card_key = counter
-    # `match` has refused a money operation without amount; an amount limit applies to no other.
-    cost = 1 if limit.metric == "count" or query.amount_minor is None else query.amount_minor
-    key = f"tollhouse:1:{{{query.merchant_id}}}:{limit.quota}:{window.label}"
-    key = f"{key}:{card_key}" if card_key else key
-    return Charge(key, limit.value, cost, window.expires_in_seconds(now), limit.is_shadow)
+async def _hit(
+    plan: Plan, query: LimitQuery, counters: Sequence[Counter], merchant: MerchantEntry, by: tuple[Engine, float]
+) -> tuple[Prepared, PostResult]:
+    """Post once, and once more where the store's clock says that other windows hold: then nothing was written."""
+    engine, deadline = by
+    for _ in range(2):
+        prepared = prepare(plan, query, counters, merchant, (engine.windows, engine.now()))
+        result = await engine.ledger.post(prepared.posting, deadline)
+        if result.status is not Status.STALE:
+            return prepared, result
+        engine.learn(result.now_ms)
+    raise CounterFault("the store's clock does not keep still")

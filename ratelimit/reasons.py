@@ -90,7 +90,7 @@ class Reason(ReasonEnum):
         "rate_exceeded",
         429,
         "Too many requests in a short time.",
-        "A quota with `interval: per_second` is used up.",
+        "A quota with `interval: per_second` or `rate`, or of requests in flight, is used up.",
         "Send the request again after Retry-After.",
         "later",
     )
@@ -98,9 +98,17 @@ class Reason(ReasonEnum):
         "quota_exceeded",
         429,
         "A quota is used up.",
-        "The named daily quota would be exceeded by this request.",
-        "Send the request again after Retry-After, when the merchant's next day begins.",
+        "The named quota would be exceeded by this request.",
+        "Send the request again after Retry-After, when the next window begins or enough has slid out of it.",
         "later",
+    )
+    IDEMPOTENCY_MISMATCH = ReasonSpec(
+        "idempotency_mismatch",
+        422,
+        "This idempotency key was used for another request.",
+        "The same merchant, client and operation sent the same key with another body.",
+        "Send the first request again unchanged, or this one with a key of its own.",
+        "never",
     )
     STORE_UNAVAILABLE = ReasonSpec(
         "store_unavailable",

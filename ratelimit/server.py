@@ -19,24 +19,24 @@ from policy.live import Compiled, Compiler, live_policy
 from policy.settings import MEMORY_STORE, ServiceSettings, read_settings
 from ratelimit.changes import loosened
 from ratelimit.compile import compile_tables
-from ratelimit.counters import CounterStore
-from ratelimit.memory_counters import MemoryCounters
+from ratelimit.ledger import Ledger
+from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.pipeline import Engine
 from ratelimit.reasons import Reason
 from ratelimit.recording import PLAIN_FIELDS, Recorder
-from ratelimit.redis_counters import RedisCounters
 from ratelimit.servicer import SHOULD_RATE_LIMIT_METHOD, RateLimitServicer
+from ratelimit.store_ledger import StoreLedger
 from ratelimit.tables import Tables
 from ratelimit.window import Windows
 
 NAME: Final = "ratelimit"
 
 
-def open_store(settings: ServiceSettings, clock: Clock) -> CounterStore:
+def open_store(settings: ServiceSettings, clock: Clock) -> Ledger:
     """Return the counter store that the settings name; raises ValueError for one that no store understands."""
     if settings.store == MEMORY_STORE:
-        return MemoryCounters(clock)
-    return RedisCounters.from_url(settings.store, clock, settings.store_settings())
+        return MemoryLedger(clock)
+    return StoreLedger.from_url(settings.store, clock, settings.store_settings())
 
 
 def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:

@@ -12,20 +12,22 @@ from typing import Any, Final
 from chassis.clock import Clock
 from chassis.gathered_calls import GatheredCalls
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
-from ratelimit.counters import MAX_COUNT, CounterFault, Reading
 from ratelimit.ledger import (
+    MAX_COUNT,
+    CounterFault,
     Entry,
     Hold,
     Kind,
     Posting,
     PostResult,
+    Reading,
     Settled,
     Settlement,
     Status,
     check_posting,
 )
 
-_CHARGE, _SETTLE = "charge", "settle"
+_HIT, _CHARGE, _SETTLE = "hit", "charge", "settle"
 _POISONED: Final = 2
 _STORE_TIME: Final = 0
 
@@ -41,6 +43,9 @@ class StoreLedger:
 
     def __init__(self, link: StoreLink, clock: Clock, judged_at_ms: int = _STORE_TIME) -> None:
         self.judged_at_ms = judged_at_ms
+        self._hits: GatheredCalls[Posting, PostResult] = GatheredCalls(
+            link, _HIT, clock, lambda postings: pack_hits(postings, self.judged_at_ms), _read_posting
+        )
         self._postings: GatheredCalls[Posting, PostResult] = GatheredCalls(
             link, _CHARGE, clock, lambda postings: pack_postings(postings, self.judged_at_ms), _read_posting
         )
@@ -63,8 +68,8 @@ class StoreLedger:
 
     async def stop(self) -> None:
         """Close the link; whoever still waits gets `StoreUnavailable`."""
-        await self._settlements.stop()
-        await self._postings.stop()
+        for calls in (self._settlements, self._hits, self._postings):
+            await calls.stop()
 
     @property
     def is_available(self) -> bool:
@@ -74,7 +79,8 @@ class StoreLedger:
     async def post(self, posting: Posting, deadline: float) -> PostResult:
         """Judge all entries, then add all or none; see `Ledger.post`."""
         check_posting(posting)
-        return await self._postings.ask(posting, deadline)
+        calls = self._hits if is_plain(posting) else self._postings
+        return await calls.ask(posting, deadline)
 
     async def settle(self, settlement: Settlement, deadline: float) -> Settled:
         """Write the outcome of a held posting; see `Ledger.settle`."""
@@ -84,7 +90,26 @@ class StoreLedger:
 def ledger_scripts() -> dict[str, str]:
     """Return the scripts that `StoreLedger` calls, under their names."""
     folder = files("ratelimit").joinpath("lua")
-    return {name: folder.joinpath(f"{name}.lua").read_text("utf-8") for name in (_CHARGE, _SETTLE)}
+    return {name: folder.joinpath(f"{name}.lua").read_text("utf-8") for name in (_HIT, _CHARGE, _SETTLE)}
+
+
+def is_plain(posting: Posting) -> bool:
+    """Tell whether a posting has windows alone and nothing to wait for: hit.lua, which costs half, counts it alike."""
+    if posting.hold is not None:
+        return False
+    return all(entry.kind is Kind.WINDOW for entry in posting.entries)
+
+
+def pack_hits(postings: Sequence[Posting], judged_at_ms: int) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of hit.lua, without the sequence number."""
+    places: dict[str, int] = {}
+    arguments: list[str | int] = [judged_at_ms, len(postings)]
+    for posting in postings:
+        arguments += (posting.valid_from_ms, posting.valid_until_ms, len(posting.entries))
+        for entry in posting.entries:
+            place = places.setdefault(entry.key, len(places) + 1)
+            arguments += (place, entry.limit, entry.cost, entry.expires_in_seconds, int(entry.is_shadow))
+    return list(places), arguments
 
 
 def pack_postings(postings: Sequence[Posting], judged_at_ms: int) -> tuple[list[str], list[str | int]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from policy.merchants import MerchantEntry
-from ratelimit.window import Interval
+from ratelimit.ledger import Kind
+from ratelimit.window import Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,25 +18,58 @@ class Limit:
 
     Attributes:
         quota: Id from quotas.yaml.
-        metric: `count` adds one a request, `amount` adds its minor units.
-        interval: Window of the counter; `per_transaction` has none.
-        currency: Of an amount; None for a count.
-        value: The most that is allowed.
+        metric: `amount` adds minor units, `count` one a request; `distinct` and `in_flight` add one member.
+        currency: Of an amount; None otherwise.
+        value: The most that is allowed where no change applies.
         is_shadow: Counted and reported, never refused.
         denies_without_store: What the quota says when the store gives no reading.
-        is_per_card: Each card at the merchant has a counter of its own.
+        kind: How the ledger counts it.
+        frame: What bounds its windows; None for a single payment, and for what slides, refills or is leased.
+        step: See `ratelimit.ledger.Entry.step`.
+        buckets: See `ratelimit.ledger.Entry.buckets`.
+        expires_in_seconds: How long a counter without windows is kept after its last charge.
+        changes: From when (seconds since 1970, ascending) another value holds; empty for most.
+        subject: What a distinct quota counts: `card`, `payer`, `device` or `ip`.
+        scope: Whose counter it is: `merchant`, `group` or `platform`.
+        dimensions: What else has a counter of its own, such as `card`.
         passes_without_card: A payment without a card is not counted; else it is refused.
+        is_once: A repeat of a payment that is counted already adds nothing.
+        is_held: Given back when the upstream provably did not take the payment.
+        warn_at: Per cent of the value, ascending, at which an operator wants to know.
+        is_single: Each payment is compared by itself.
+        is_rate: Waiting cures it in a moment: a second, a rate, or requests in flight.
+        local_percent: With `on_store_failure: local`, this replica's share; 0 otherwise.
     """
 
     quota: str
-    metric: Literal["count", "amount"]
-    interval: Interval
+    metric: Literal["count", "amount", "distinct", "in_flight"]
     currency: str | None
     value: int
     is_shadow: bool
     denies_without_store: bool
-    is_per_card: bool = False
+    kind: Kind = Kind.WINDOW
+    frame: Frame | None = None
+    step: int = 0
+    buckets: int = 0
+    expires_in_seconds: int = 0
+    changes: tuple[tuple[float, int], ...] = ()
+    subject: str = ""
+    scope: Literal["merchant", "group", "platform"] = "merchant"
+    dimensions: tuple[str, ...] = ()
     passes_without_card: bool = False
+    is_once: bool = False
+    is_held: bool = False
+    warn_at: tuple[int, ...] = ()
+    is_single: bool = False
+    is_rate: bool = False
+    local_percent: int = 0
+
+    def value_at(self, now: float) -> int:
+        """Return the value that holds at `now`, seconds since 1970."""
+        if not self.changes:
+            return self.value
+        place = bisect_right(self.changes, now, key=lambda change: change[0])
+        return self.changes[place - 1][1] if place else self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +78,19 @@ class Plan:
 
     Attributes:
         moves_money: The hand-off must then carry amount and currency.
-        single: Limits of interval `per_transaction`; need no store.
-        counted: Limits with a window.
+        single: Limits of one payment; need no store.
+        counted: Limits with a counter.
         covered_currencies: Currencies with an enforced amount quota or a written `unlimited`.
+        is_held: Something is given back or leased, so the payment waits for its outcome.
+        hold_seconds: How long it waits.
     """
 
     moves_money: bool
     single: tuple[Limit, ...]
     counted: tuple[Limit, ...]
     covered_currencies: frozenset[str]
+    is_held: bool = False
+    hold_seconds: int = 86_400
 
 
 @dataclass(frozen=True, slots=True)

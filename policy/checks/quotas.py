@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from policy.checks.common import check_known, check_unique
+from policy.checks.quota_meaning import check_quota_meaning, counts_cards
 from policy.diagnostics import quote
 from policy.handoff import MAX_CARD_KEYS
-from policy.money import minor_unit_exponent
 from policy.names import QUOTAS_FILE
 from policy.parts import Parts
 from policy.schema.merchants import Merchant, MerchantsFile
@@ -29,8 +29,7 @@ def check_quotas(parts: Parts) -> None:
         return
     check_unique(parts, QUOTAS_FILE, ("quotas",), ("id", [quota.id for quota in file.quotas]))
     for index, quota in enumerate(file.quotas):
-        _check_meaning(parts, index, quota)
-        _check_card_meaning(parts, index, quota)
+        check_quota_meaning(parts, index, quota)
         _check_values(parts, index, quota)
         _check_operations(parts, index, quota)
         _check_card_operations(parts, index, quota)
@@ -39,39 +38,9 @@ def check_quotas(parts: Parts) -> None:
     _check_cover(parts, file)
 
 
-def _check_meaning(parts: Parts, index: int, quota: Quota) -> None:
-    path = ("quotas", index)
-    if quota.metric == "count" and quota.currency is not None:
-        parts.add(QUOTAS_FILE, (*path, "currency"), "P070", "a count has no currency; remove it")
-    if quota.metric == "amount" and quota.currency is None:
-        parts.add(QUOTAS_FILE, (*path, "metric"), "P070", "an amount needs 'currency'")
-    if quota.currency is not None and minor_unit_exponent(quota.currency) is None:
-        message = f"{quote(quota.currency)} is no ISO 4217 code with minor units"
-        parts.add(QUOTAS_FILE, (*path, "currency"), "P071", message)
-    if quota.metric == "count" and quota.interval == "per_transaction":
-        message = "the count of one transaction is always one; use an amount, or another interval"
-        parts.add(QUOTAS_FILE, (*path, "interval"), "P072", message)
-    if quota.metric == "amount" and quota.interval == "per_second":
-        message = "an amount is limited per_transaction or daily; per_second takes a count"
-        parts.add(QUOTAS_FILE, (*path, "interval"), "P072", message)
-    if quota.interval == "per_transaction" and quota.on_store_failure is not None:
-        message = "a per_transaction quota needs no store, so on_store_failure says nothing; remove it"
-        parts.add_at_key(QUOTAS_FILE, (*path, "on_store_failure"), "P072", message)
-
-
-def _check_card_meaning(parts: Parts, index: int, quota: Quota) -> None:
-    path = ("quotas", index)
-    if quota.per == "card" and quota.interval == "per_transaction":
-        message = "one transaction has one card; a per_transaction quota counts nothing, so per: card says nothing"
-        parts.add(QUOTAS_FILE, (*path, "per"), "P072", message)
-    if quota.per != "card" and quota.without_card is not None:
-        message = "without_card belongs to per: card; remove it"
-        parts.add_at_key(QUOTAS_FILE, (*path, "without_card"), "P072", message)
-
-
 def _check_card_operations(parts: Parts, index: int, quota: Quota) -> None:
     routes = parts.find(RoutesFile)
-    if quota.per != "card" or routes is None or not parts.has_all_profiles:
+    if not counts_cards(quota) or routes is None or not parts.has_all_profiles:
         return
     operations = {operation.operation: operation for operation in routes.operations}
     profiles = {profile.profile: profile for profile in parts.profiles().values()}
@@ -93,7 +62,7 @@ def _check_counters(parts: Parts, file: QuotasFile) -> None:
             continue
         for name in set(quota.operations):
             before = counters[name]
-            counters[name] += MAX_CARD_KEYS if quota.per == "card" else 1
+            counters[name] += MAX_CARD_KEYS if "card" in quota.dimensions else 1
             if before <= MAX_COUNTERS < counters[name]:
                 message = f"more than {MAX_COUNTERS} counters for operation {quote(name)}; per: card takes two"
                 parts.add(QUOTAS_FILE, ("quotas", index, "id"), "P078", message)
@@ -173,7 +142,7 @@ class _Cover:
         quotas = [
             item
             for item in file.quotas
-            if item.metric == "amount" and item.per == "merchant" and operation.operation in item.operations
+            if item.metric == "amount" and item.per == ("merchant",) and operation.operation in item.operations
         ]
         enforced = [item for item in quotas if item.mode == "enforce"]
         return cls(

@@ -2,12 +2,13 @@
 --
 -- KEYS     the counters, each once
 -- ARGV[1]  sequence number of the call, echoed
--- ARGV[2]  number of hits; then for each hit
---            number of charges; then for each charge
+-- ARGV[2]  0, or the time in milliseconds to judge by (tests); 0 is the store's own clock
+-- ARGV[3]  number of hits; then for each hit
+--            valid_from_ms, valid_until_ms (0 0: any time), number of charges; then for each charge
 --              index into KEYS, limit, cost, seconds to live, 1 if shadow else 0
 --
--- Reply: {sequence, hit...}, a hit being {status} or {status, used, over, used, over, ...}
---   status 1 charged, 0 over limit (nothing added), 2 a key holds no counter (nothing added)
+-- Reply: {sequence, hit...}, a hit being {status} or {3, now_ms} or {status, used, over, ...}
+--   status 1 charged, 0 over limit (nothing added), 2 a key holds no counter (nothing added), 3 other windows
 --   used   after this hit where its cost was added, else as found;  over  1 or 0
 --
 -- A script error does not undo what was written before it. Hence three passes: every argument and
@@ -15,7 +16,7 @@
 -- written once. Lua computes in doubles: no number above 2^53-1 is ever made or compared.
 
 local MAX_DIGITS, MAX_TEXT = 16, '9007199254740991'
-local CHARGED, OVER, POISONED = 1, 0, 2
+local CHARGED, OVER, POISONED, STALE = 1, 0, 2, 3
 local LONGEST = 316224000 -- ten years: SET refuses absurd expiries, and it must not fail after a first write
 
 local function whole(text)
@@ -38,7 +39,7 @@ local LARGEST = tonumber(MAX_TEXT)
 local function read_hits()
   local hits = {}
   for h = 1, argument(1, 128) do
-    local hit, seen = {}, {}
+    local hit, seen = {from = argument(0, LARGEST), till = argument(0, LARGEST)}, {}
     for c = 1, argument(1, 64) do
       local key = argument(1, #KEYS)
       if seen[key] then error('hit: key twice') end
@@ -70,12 +71,17 @@ local function read_counters()
   return counters
 end
 
-local sequence = argument(0, LARGEST)
+local sequence, now_ms = argument(0, LARGEST), argument(0, LARGEST)
 local hits = read_hits()
 local counters = read_counters()
 local seconds_to_live = {}
+if now_ms == 0 then
+  local time = redis.call('TIME')
+  now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
 
 local function judge(hit)
+  if hit.till > 0 and (now_ms < hit.from or now_ms >= hit.till) then return {STALE, now_ms} end
   local status, over = CHARGED, {}
   for c, charge in ipairs(hit) do
     local used = counters[charge[1]]

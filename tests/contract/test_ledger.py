@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from helpers.ledgers import LEDGERS, LedgerUnderTest, opened_ledger
-from ratelimit.counters import MAX_COUNT, CounterFault
-from ratelimit.ledger import Entry, Hold, Identity, Kind, Outcome, Posting, Settled, Status
+from ratelimit.ledger import MAX_COUNT, CounterFault, Entry, Hold, Identity, Kind, Outcome, Posting, Settled, Status
 
 HOUR = 3600
 DAY = 86_400

@@ -8,16 +8,22 @@ from zoneinfo import ZoneInfo
 from policy.merchants import MerchantEntry
 from ratelimit.model import LimitQuery
 from ratelimit.tables import Limit, Plan, Tables
+from ratelimit.window import Frame
+
+DAY, SECOND = Frame("day"), Frame("second")
 
 
 def limit(quota: str, value: int, **changes: Any) -> Limit:
-    """Return an enforced daily count unless `changes` say otherwise."""
+    """Return an enforced daily count unless `changes` say otherwise; `interval` as in quotas.yaml."""
+    interval = changes.pop("interval", "daily")
     fields: dict[str, Any] = {
         "metric": "count",
-        "interval": "daily",
         "currency": None,
         "is_shadow": False,
         "denies_without_store": True,
+        "frame": {"daily": DAY, "per_second": SECOND, "per_transaction": None}[interval],
+        "is_single": interval == "per_transaction",
+        "is_rate": interval == "per_second",
     }
     return Limit(quota=quota, value=value, **{**fields, **changes})
 
@@ -29,8 +35,8 @@ def tables(*limits: Limit, moves_money: bool = True, covered: frozenset[str] = f
     )
     plan = Plan(
         moves_money=moves_money,
-        single=tuple(each for each in limits if each.interval == "per_transaction"),
-        counted=tuple(each for each in limits if each.interval != "per_transaction"),
+        single=tuple(each for each in limits if each.is_single),
+        counted=tuple(each for each in limits if not each.is_single),
         covered_currencies=covered,
     )
     return Tables("r" * 16, {"m_1": entry}, frozenset({"create_payment"}), {"m_1": {"create_payment": plan}})

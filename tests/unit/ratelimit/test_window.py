@@ -6,8 +6,12 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ratelimit.window import Windows, day_window, second_window
+from ratelimit.window import ENDLESS, Frame, Windows, second_window
+
+DAY = Frame("day")
 
 
 def at(text: str) -> float:
@@ -29,14 +33,62 @@ def at(text: str) -> float:
     ],
 )
 def test_day_ends_at_the_merchants_midnight(zone, now, label, ends):
-    window = day_window(at(now), ZoneInfo(zone))
+    window = DAY.window(at(now), ZoneInfo(zone))
     assert (window.label, window.ends_at) == (label, at(ends))
 
 
-def test_days_with_a_clock_change_have_23_and_25_hours():
-    berlin = ZoneInfo("Europe/Berlin")
-    assert day_window(at("2026-03-28T23:00:00"), berlin).ends_at - at("2026-03-28T23:00:00") == 23 * 3600
-    assert day_window(at("2026-10-24T22:00:00"), berlin).ends_at - at("2026-10-24T22:00:00") == 25 * 3600
+@pytest.mark.parametrize(
+    ("frame", "now", "label", "starts", "ends"),
+    [
+        (Frame("day", cut_off_minutes=1080), "2026-03-28T17:00:00", "d20260328t1800", "2026-03-28T17:00:00", 23),
+        (Frame("day", cut_off_minutes=1080), "2026-03-28T16:59:59", "d20260327t1800", "2026-03-27T17:00:00", 24),
+        (Frame("week"), "2026-11-25T12:00:00", "w20261123", "2026-11-22T23:00:00", 168),
+        (Frame("week", start_day=7), "2026-11-21T12:00:00", "w20261115", "2026-11-14T23:00:00", 168),
+        (Frame("week"), "2026-03-29T12:00:00", "w20260323", "2026-03-22T23:00:00", 167),
+        (Frame("month"), "2026-10-31T23:30:00", "m20261101", "2026-10-31T23:00:00", 720),
+        (Frame("month", start_day=15), "2026-02-14T12:00:00", "m20260115", "2026-01-14T23:00:00", 744),
+        (Frame("month", start_day=28, cut_off_minutes=60), "2026-02-28T00:30:00", "m20260228t0100", None, 672),
+        (Frame("rolling", length_seconds=3600, anchor=1800), "1970-01-01T02:00:00", "r3600.5400", None, 1),
+        (Frame("rolling", length_seconds=3600), "1969-12-31T23:59:59", "r3600.-3600", None, 1),
+    ],
+)
+def test_windows_of_every_unit_begin_and_end_by_the_local_calendar(frame, now, label, starts, ends):
+    window = frame.window(at(now), ZoneInfo("Europe/Berlin"))
+    assert window.label == label
+    assert (window.ends_at - window.starts_at) / 3600 == ends
+    assert starts is None or window.starts_at == at(starts)
+
+
+def test_zone_of_the_quota_goes_before_the_merchants():
+    frame = Frame("day", zone=ZoneInfo("Asia/Shanghai"))
+    assert frame.window(at("2026-01-31T16:00:00"), ZoneInfo("Europe/Berlin")).label == "d20260201"
+
+
+def test_lifetime_never_ends():
+    window = Frame("lifetime").window(at("2026-01-01T00:00:00"), ZoneInfo("UTC"))
+    assert (window.label, window.ends_at, window.reset_seconds(0.0)) == ("life", ENDLESS, 0)
+    assert window.expires_in_seconds(0.0) > 9 * 365 * 86_400
+
+
+frames = st.one_of(
+    st.builds(Frame, st.just("day"), cut_off_minutes=st.integers(0, 1439)),
+    st.builds(Frame, st.just("week"), cut_off_minutes=st.integers(0, 1439), start_day=st.integers(1, 7)),
+    st.builds(Frame, st.just("month"), cut_off_minutes=st.integers(0, 1439), start_day=st.integers(1, 28)),
+    st.builds(Frame, st.just("rolling"), length_seconds=st.integers(60, 90 * 86_400), anchor=st.integers(0, 2_000_000_000)),
+)
+zones = st.sampled_from(
+    ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Gaza"]
+)
+
+
+@given(frames, zones, st.floats(0, 4e9))
+def test_every_moment_lies_in_its_window_and_windows_follow_each_other(frame, zone, now):
+    here = ZoneInfo(zone)
+    window = frame.window(now, here)
+    assert window.starts_at <= now < window.ends_at
+    following = frame.window(window.ends_at, here)
+    assert following.starts_at == pytest.approx(window.ends_at, abs=1e-3)
+    assert following.label != window.label
 
 
 def test_second_window_ends_with_the_second():
@@ -48,11 +100,6 @@ def test_kept_day_is_left_when_midnight_passes_and_when_the_clock_steps_back():
     windows = Windows()
     zone = ZoneInfo("UTC")
     before, after = at("2026-05-01T23:59:59"), at("2026-05-02T00:00:00")
-    assert windows.window("daily", before, zone).label == "d20260501"
-    assert windows.window("daily", after, zone).label == "d20260502"
-    assert windows.window("daily", before, zone).label == "d20260501"
-
-
-def test_single_payment_has_no_window():
-    with pytest.raises(ValueError, match="no window"):
-        Windows().window("per_transaction", 0.0, ZoneInfo("UTC"))
+    assert windows.window(DAY, before, zone).label == "d20260501"
+    assert windows.window(DAY, after, zone).label == "d20260502"
+    assert windows.window(DAY, before, zone).label == "d20260501"

@@ -1,0 +1,163 @@
+"""Step 3, key: the counters of one payment, as one posting for the ledger.
+
+A key reads `tollhouse:1:{m_1}:amount_per_day:d20260329`; what stands in braces decides where a cluster keeps it. A
+group's or the platform's counters stand under a tag that no merchant id can spell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from policy.merchants import MerchantEntry
+from ratelimit.ledger import Entry, Hold, Kind, Posting
+from ratelimit.model import LimitQuery, OverLimit
+from ratelimit.reasons import Reason
+from ratelimit.tables import Limit, Plan
+from ratelimit.window import Window, Windows
+
+_PREFIX: Final = "tollhouse:1:"
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One counter of one request.
+
+    Attributes:
+        limit: The quota it belongs to.
+        suffix: What it belongs to besides the merchant, group or platform; empty for nothing.
+        member: Whom a distinct quota counts; empty otherwise.
+    """
+
+    limit: Limit
+    suffix: str = ""
+    member: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is sent, and what the answer is read with; `windows` stand in the order of the entries."""
+
+    posting: Posting
+    windows: Sequence[Window | None]
+    values: Sequence[int]
+
+
+def find_counters(plan: Plan, query: LimitQuery) -> list[Counter] | OverLimit:
+    """Return each counter that the request is counted by, or why it cannot be.
+
+    During a rotation a card has two keys, and its quota counts under both: replicas that know one of them and
+    replicas that know both then agree on the counter they share, which holds the whole count.
+    """
+    counters: list[Counter] = []
+    for limit in plan.counted:
+        if limit.currency not in (None, query.currency):
+            continue
+        if not limit.dimensions and not limit.subject:
+            counters.append(Counter(limit))
+            continue
+        found = _belonging(limit, query)
+        if found is None and not (limit.passes_without_card or limit.is_shadow):
+            return OverLimit(Reason.CARD_MISSING, detail=f"quota {limit.quota} counts per card")
+        counters.extend(found or ())
+    return counters
+
+
+def _belonging(limit: Limit, query: LimitQuery) -> list[Counter] | None:
+    """Return the counters of a limit with dimensions; None when the request lacks one of them."""
+    suffixes = [""]
+    for dimension in limit.dimensions:
+        values = _values(dimension, query)
+        if not values:
+            return None
+        suffixes = [f"{suffix}:{value}" for suffix in suffixes for value in values]
+    if not limit.subject:
+        return [Counter(limit, suffix) for suffix in suffixes]
+    members = _values(limit.subject, query)
+    # One counter for each key of the subject: a member stands in it under one name only.
+    return [Counter(limit, suffix, member) for suffix in suffixes for member in members[:1]] or None
+
+
+def _values(dimension: str, query: LimitQuery) -> Sequence[str]:
+    if dimension == "operation":
+        return (query.operation,)
+    return query.card_keys if dimension == "card" else ()
+
+
+def prepare(
+    plan: Plan, query: LimitQuery, counters: Sequence[Counter], merchant: MerchantEntry, at: tuple[Windows, float]
+) -> Prepared:
+    """Make the posting for one moment.
+
+    Args:
+        plan: Says whether the payment is held.
+        query: The hand-off.
+        counters: From `find_counters`.
+        merchant: Whose zone and group they are.
+        at: Kept windows, and the moment in seconds since 1970.
+    """
+    kept, now = at
+    windows = [
+        None if counter.limit.frame is None else kept.window(counter.limit.frame, now, merchant.zone)
+        for counter in counters
+    ]
+    values = [counter.limit.value_at(now) for counter in counters]
+    tags = {"merchant": merchant.id, "group": f"=g:{merchant.group}", "platform": "=p"}
+    entries = [
+        _entry(counter, tags[counter.limit.scope], query, (window, value, now))
+        for counter, window, value in zip(counters, windows, values, strict=True)
+    ]
+    framed = [window for window in windows if window is not None]
+    return Prepared(
+        Posting(
+            entries,
+            max((int(window.starts_at * 1000) for window in framed), default=0),
+            min((int(window.ends_at * 1000) for window in framed), default=0),
+            _hold(plan, query, merchant) if plan.is_held else None,
+        ),
+        windows,
+        values,
+    )
+
+
+def _entry(counter: Counter, tag: str, query: LimitQuery, at: tuple[Window | None, int, float]) -> Entry:
+    limit, (window, value, now) = counter.limit, at
+    key = f"{_PREFIX}{{{tag}}}:{limit.quota}"
+    if window is None:
+        key, expires = f"{key}:{limit.kind.name.lower()}{limit.step}{counter.suffix}", limit.expires_in_seconds
+    else:
+        key, expires = f"{key}:{window.label}{counter.suffix}", window.expires_in_seconds(now)
+    # `match` has refused a money operation without amount; an amount limit applies to no other.
+    cost = query.amount_minor if limit.metric == "amount" and query.amount_minor is not None else 1
+    flags = (limit.is_shadow, limit.is_once, limit.is_held)
+    if limit.kind is Kind.WINDOW:
+        return Entry(key, value, cost, expires, limit.kind, *flags)
+    if limit.kind is Kind.RATE:
+        burst, step = _pace(limit, value)
+        return Entry(key, burst, cost, expires, limit.kind, *flags, step=step)
+    member = counter.member or query.decision_id
+    return Entry(key, value, cost, expires, limit.kind, *flags, limit.step, limit.buckets, member)
+
+
+def _pace(limit: Limit, value: int) -> tuple[int, int]:
+    """Return burst and microseconds of one emission for the value of the moment."""
+    if value == limit.value:
+        return (limit.buckets if value else 0), limit.step
+    # Rounded up, like the step itself: never faster than the rate that holds.
+    return (min(limit.buckets, value) if value else 0), -(-limit.step * max(1, limit.value) // max(1, value))
+
+
+def _hold(plan: Plan, query: LimitQuery, merchant: MerchantEntry) -> Hold:
+    about = hold_about(merchant.id, query.currency, query.amount_minor)
+    return Hold(hold_key(merchant.id, query.decision_id), query.decision_id, about, plan.hold_seconds)
+
+
+def hold_key(merchant_id: str, decision_id: str) -> str:
+    """Return the key of the hold of one decision."""
+    return f"{_PREFIX}{{{merchant_id}}}:hold:{decision_id}"
+
+
+def hold_about(merchant_id: str, currency: str | None, amount_minor: int | None) -> str:
+    """Return what an outcome must say to settle a hold: the merchant, and the amount where there is one."""
+    return f"{merchant_id} {currency or '-'} {'-' if amount_minor is None else amount_minor}"
