@@ -89,6 +89,16 @@ class CounterStore(Protocol):
     def is_available(self) -> bool:
         """Whether a hit sent now has a store to go to."""
 
+    @property
+    def doubt(self) -> str:
+        """Why amounts cannot be counted here, a fixed text; empty when nothing speaks against it.
+
+        Read after a hit, it knows what that hit's call found: an emptied store is noticed by the first hit after.
+        """
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know about the store, doubts included."""
+
 
 def check_charges(charges: Sequence[Charge]) -> None:
     """Raise `CounterFault` unless a store can count these charges exactly."""

@@ -46,6 +46,15 @@ class MemoryCounters:
         """Always true; a full store says so hit by hit."""
         return True
 
+    @property
+    def doubt(self) -> str:
+        """Always empty: nobody else can empty it, and whoever chose it knows that it ends with the process."""
+        return ""
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know."""
+        return ("counters live in this process alone and end with it",)
+
     async def hit(self, charges: Sequence[Charge], deadline: float) -> HitResult:
         """Check all charges, then add all or none; see `CounterStore.hit`."""
         check_charges(charges)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable
-from ratelimit.counters import Charge, CounterFault, CounterStore
-from ratelimit.judge import judge, judge_single, judge_without_store
+from ratelimit.counters import Charge, CounterFault, CounterStore, HitResult
+from ratelimit.judge import judge, judge_in_doubt, judge_single, judge_without_store
 from ratelimit.model import LimitQuery, OverLimit, Verdict, WithinLimit
 from ratelimit.reasons import Reason
 from ratelimit.tables import Limit, Plan, Tables
@@ -67,16 +68,31 @@ async def decide(tables: Tables, query: LimitQuery, trail: Trail, deadline: floa
     windows = [engine.windows.window(limit.interval, now, merchant.zone) for limit in limits]
     charges = [_charge(counter, window, query, now) for counter, window in zip(counters, windows, strict=True)]
     trail.step = "hit"
-    try:
-        result = await engine.store.hit(charges, deadline)
-    except (StoreUnavailable, CounterFault) as error:
-        trail.step = "judge"
-        return judge_without_store(limits, str(error))
+    result = await _hit(limits, charges, deadline, engine.store)
     trail.step = "judge"
+    if not isinstance(result, HitResult):
+        return result
     if engine.clock.monotonic() > deadline:
         # Envoy has stopped listening and refused; what was charged can only over-count.
         return OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=1, detail="the store answered too late")
     return judge(limits, windows, result, now)
+
+
+async def _hit(
+    limits: Sequence[Limit], charges: Sequence[Charge], deadline: float, store: CounterStore
+) -> HitResult | Verdict:
+    """Step 4: one call; a verdict where the store gives no reading that amounts may be judged by."""
+    refusal = judge_in_doubt(limits, store.doubt)
+    if refusal is not None:
+        # It will be refused, so it costs nothing. It asks all the same: the answer tells when the doubt is over.
+        charges = [charge._replace(cost=0) for charge in charges]
+    try:
+        result = await store.hit(charges, deadline)
+    except (StoreUnavailable, CounterFault) as error:
+        return judge_without_store(limits, str(error))
+    # Again: this very call may have been the one that found the store emptied.
+    refusal = refusal if refusal is not None else judge_in_doubt(limits, store.doubt)
+    return result if refusal is None else refusal
 
 
 def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:

@@ -22,6 +22,7 @@ class RedisCounters:
     """A `CounterStore` over a `StoreLink` that knows the script `hit`."""
 
     def __init__(self, link: StoreLink, clock: Clock) -> None:
+        self._watch = link.watch
         self._calls: GatheredCalls[Sequence[Charge], HitResult] = GatheredCalls(
             link, _SCRIPT, clock, pack_hits, _read_answer
         )
@@ -47,6 +48,15 @@ class RedisCounters:
     def is_available(self) -> bool:
         """Whether a hit sent now has a store to go to."""
         return self._calls.is_available
+
+    @property
+    def doubt(self) -> str:
+        """Why amounts cannot be counted here; empty without a watch, and when it has none."""
+        return self._calls.doubt
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know about the store."""
+        return () if self._watch is None else self._watch.warnings()
 
     async def hit(self, charges: Sequence[Charge], deadline: float) -> HitResult:
         """Check all charges, then add all or none; see `CounterStore.hit`."""

@@ -34,6 +34,7 @@ class AwayStore:
     """A store that never answers in time."""
 
     is_available = False
+    doubt = ""
 
     async def start(self):
         """Nothing to start."""
@@ -43,6 +44,12 @@ class AwayStore:
 
     async def hit(self, charges, deadline):
         raise StoreUnavailable(next(iter(Unavailability)))
+
+
+class DoubtfulStore(MemoryCounters):
+    """A store that counts, and that somebody has emptied."""
+
+    doubt = "the store was emptied"
 
 
 AMOUNT = limit("daily_amount", 2500, metric="amount", currency="EUR")
@@ -167,3 +174,38 @@ async def test_store_that_answers_after_the_deadline_is_no_pass():
     verdict = await rig.decide()
     assert isinstance(verdict, OverLimit)
     assert verdict.reason is Reason.STORE_UNAVAILABLE
+
+
+async def test_amount_in_a_store_that_was_emptied_is_refused_and_costs_nothing():
+    store = DoubtfulStore(FakeClock())
+    rig = Rig(AMOUNT, RATE, store=store)
+    verdict = await rig.decide()
+    assert isinstance(verdict, OverLimit)
+    assert (verdict.reason, verdict.detail) == (Reason.STORE_UNAVAILABLE, "the store was emptied")
+    store.doubt = ""
+    accepted = await rig.decide()
+    assert isinstance(accepted, WithinLimit)
+    assert [state.used for state in accepted.states] == [1000, 1]
+
+
+async def test_amount_that_was_charged_by_the_call_that_found_the_store_emptied_is_refused():
+    class EmptiedMeanwhile(MemoryCounters):
+        doubt = ""
+
+        async def hit(self, charges, deadline):
+            result = await super().hit(charges, deadline)
+            self.doubt = "the store was emptied"
+            return result
+
+    verdict = await Rig(AMOUNT, store=EmptiedMeanwhile(FakeClock())).decide()
+    assert isinstance(verdict, OverLimit)
+    assert verdict.reason is Reason.STORE_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "limits", [(RATE,), (replace(AMOUNT, denies_without_store=False),), (replace(AMOUNT, is_shadow=True),)]
+)
+async def test_limits_that_may_forget_go_on_in_a_store_that_was_emptied(limits):
+    verdict = await Rig(*limits, store=DoubtfulStore(FakeClock())).decide()
+    assert isinstance(verdict, WithinLimit)
+    assert [state.used for state in verdict.states] == [1 if limits == (RATE,) else 1000]
