@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-__all__ = ["EPOCH_KEY", "UNKNOWN", "StoreFacts", "StoreWatch", "accept_empty", "read_facts"]
+__all__ = ["EPOCH_KEY", "UNKNOWN", "StoreFacts", "StoreStatus", "StoreWatch", "accept_empty", "read_status"]
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class StoreWatch:
             RedisError: The connection broke.
             ValueError: The store is a replica: what it is told would be lost, or refused.
         """
-        self.facts = await read_facts(connection)
+        self.facts = await _read_facts(connection)
         if self.facts.role == "slave":
             raise ValueError("the store is a replica")
         self._eviction_doubt = _eviction_doubt(self.facts.eviction)
@@ -167,8 +167,36 @@ def _eviction_doubt(policy: str) -> str:
     return "the store evicts: its maxmemory-policy must be noeviction"
 
 
-async def read_facts(connection: Any) -> StoreFacts:
-    """Ask a store what it is; raises RedisError when the connection breaks."""
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What an operator is told about a store.
+
+    Attributes:
+        facts: What it says about itself.
+        epoch: Its epoch, empty without one.
+        accepted: The last acceptance as JSON, empty without one.
+        doubt: Why amounts would not be counted in it; a running service may know more: which epoch it remembers.
+    """
+
+    facts: StoreFacts
+    epoch: str
+    accepted: str
+    doubt: str
+
+
+async def read_status(connection: Any) -> StoreStatus:
+    """Look at a store and change nothing; raises RedisError when the connection breaks."""
+    facts = await _read_facts(connection)
+    epoch = await _ask(connection, "GET", EPOCH_KEY)
+    accepted = await _ask(connection, "LINDEX", ACCEPTANCES_KEY, -1)
+    return StoreStatus(facts, _text(epoch), _text(accepted), _eviction_doubt(facts.eviction))
+
+
+def _text(answer: Any) -> str:
+    return answer.decode("utf-8", "replace") if type(answer) is bytes else ""
+
+
+async def _read_facts(connection: Any) -> StoreFacts:
     answer = await _ask(connection, "INFO")
     said = _read_info(answer) if type(answer) is bytes else {}
     name = "valkey" if "valkey_version" in said else "redis"

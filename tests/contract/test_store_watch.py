@@ -12,8 +12,8 @@ import redis.asyncio
 
 from chassis.clock import SystemClock
 from chassis.store_link import StoreSettings, StoreUnavailable
-from chassis.store_url import connection_factory
-from chassis.store_watch import ACCEPTANCES_KEY, EPOCH_KEY, StoreFacts, StoreWatch, accept_empty
+from chassis.store_watch import ACCEPTANCES_KEY, EPOCH_KEY, StoreFacts, StoreWatch
+from helpers.emptied_stores import accept_emptied
 from helpers.valkey import SERVERS, administrator, running
 from helpers.waiting import until
 from ratelimit.counters import Charge, HitResult
@@ -48,15 +48,6 @@ async def watching(url: str, watch: StoreWatch | None = None) -> AsyncIterator[R
 
 async def hit(counters: RedisCounters, key: str = "tollhouse:1:{m}:q") -> HitResult:
     return await counters.hit([Charge(key, 100, 1, 60)], CLOCK.monotonic() + 5)
-
-
-async def accept(url: str) -> dict[str, str]:
-    connection = connection_factory(url, 1.0)()
-    await connection.connect()
-    try:
-        return await accept_empty(connection, "b", "night shift", "the old machine burnt")
-    finally:
-        await connection.disconnect()
 
 
 async def test_new_store_gets_an_epoch_and_is_not_in_doubt(server, admin):
@@ -124,7 +115,7 @@ async def test_operator_accepts_an_emptied_store_and_the_acceptance_is_on_record
         await admin.flushall()
         await hit(counters)
         assert counters.doubt
-        record = await accept(server.url)
+        record = await accept_emptied(server.url)
         await hit(counters)
         assert counters.doubt == ""
     assert (record["operator"], record["reason"], record["before"]) == ("night shift", "the old machine burnt", "")
@@ -133,9 +124,9 @@ async def test_operator_accepts_an_emptied_store_and_the_acceptance_is_on_record
 
 
 async def test_acceptance_of_old_that_comes_back_with_a_backup_accepts_nothing(server, admin):
-    await accept(server.url)
+    await accept_emptied(server.url)
     old = await admin.get(EPOCH_KEY)
-    await accept(server.url)
+    await accept_emptied(server.url)
     async with watching(server.url) as counters:
         await admin.set(EPOCH_KEY, old)
         await hit(counters)
