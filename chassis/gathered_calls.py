@@ -68,6 +68,14 @@ class GatheredCalls(Generic[Question, Answer]):
         """Whether a question asked now has a store to go to."""
         return self._link.is_connected
 
+    @property
+    def doubt(self) -> str:
+        """Why the store cannot be trusted to remember, a fixed text; empty when nothing speaks against it.
+
+        Read after an answer, it knows what the call of that answer found.
+        """
+        return "" if self._link.watch is None else self._link.watch.doubt
+
     async def start(self) -> None:
         """Begin to connect; never fails because the store is away."""
         await self._link.start()
@@ -94,6 +102,9 @@ class GatheredCalls(Generic[Question, Answer]):
             raise StoreUnavailable(Unavailability.DEADLINE)
         if not self._link.is_connected:
             raise StoreUnavailable(Unavailability.NOT_CONNECTED)
+        if self._is_under_way and self._link.is_stalled:
+            # It would only wait for its deadline behind a call that has waited too long already.
+            raise StoreUnavailable(Unavailability.STALLED)
         if len(self._waiting) >= MAX_WAITING:
             raise StoreUnavailable(Unavailability.FULL)
         loop = asyncio.get_running_loop()

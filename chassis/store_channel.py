@@ -10,6 +10,7 @@ import contextlib
 import logging
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -27,6 +28,7 @@ class Unavailability(Enum):
     NOT_CONNECTED = "the store is not connected"
     DEADLINE = "the deadline passed"
     FULL = "the store's queue is full"
+    STALLED = "the store has stopped answering"
     LOST = "the connection was lost"
     SLOW = "the store did not reply in time"
     PROTOCOL = "the store's reply was not understood"
@@ -65,15 +67,24 @@ class StoreChannel:
         connection: A redis-py connection, connected, with every reply read so far.
         clock: `monotonic()` stamps calls.
         reply_timeout_seconds: The oldest call unanswered for so long ends the channel.
+        see: Takes what each reply carries after its sequence number, before its caller gets the rest; None: nothing
+            stands there.
     """
 
-    def __init__(self, connection: Any, clock: Clock, reply_timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        clock: Clock,
+        reply_timeout_seconds: float,
+        see: Callable[[Any], None] | None = None,
+    ) -> None:
         self._connection = connection
         # Written to directly: redis-py's own send would reopen a closed socket, and a caller that
         # is cancelled while it waits there would close an open one.
         self._writer: asyncio.StreamWriter = connection._writer
         self._clock = clock
         self._reply_timeout_seconds = reply_timeout_seconds
+        self._see = see
         self._queue: deque[_Waiting] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._ended: Unavailability | None = None
@@ -90,6 +101,10 @@ class StoreChannel:
         if len(self._queue) >= max_waiting_calls:
             return True
         return self._writer.transport.get_write_buffer_size() > max_unsent_bytes
+
+    def is_stalled(self, since: float) -> bool:
+        """Return whether the oldest call unanswered was sent before `since`."""
+        return bool(self._queue) and self._queue[0].sent_at < since
 
     def send(self, packed: bytes, sequence: int, now: float) -> asyncio.Future[list[Any]]:
         """Queue a caller and write its call; the two never come apart, for nothing awaits between them."""
@@ -144,6 +159,10 @@ class StoreChannel:
             raise _Surprise
         if any(isinstance(element, Exception) for element in reply):
             raise _Surprise
+        if self._see is not None:
+            if len(reply) < 2:
+                raise _Surprise
+            self._see(reply.pop(1))
         self._queue.popleft()
         self.has_answered = True
         if not waiting.reply.done():

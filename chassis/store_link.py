@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from chassis.clock import Clock
 from chassis.store_channel import StoreChannel, StoreUnavailable, Unavailability
 from chassis.store_url import StoreLogin, connection_factory
+from chassis.store_watch import EPOCH_KEY, StoreWatch
 
 __all__ = ["StoreLink", "StoreSettings", "StoreUnavailable", "Unavailability"]
 
@@ -41,16 +42,20 @@ class StoreSettings:
         max_unsent_bytes: Bytes that the socket has not taken yet.
         first_backoff_seconds: Pause before the first new attempt to connect; it doubles each time.
         max_backoff_seconds: Longest pause between two attempts.
+        stalled_after_seconds: While a call has been unanswered for so long, no further one is sent.
         login: Password from a file; None where the URL says all.
+        watch: Asks the store at every connect what it is, and sees its epoch with every reply; None: nobody needs it.
     """
 
     connect_timeout_seconds: float = 1.0
     reply_timeout_seconds: float = 1.0
+    stalled_after_seconds: float = 0.5
     max_waiting_calls: int = 1024
     max_unsent_bytes: int = 8 * 1024 * 1024
     first_backoff_seconds: float = 0.05
     max_backoff_seconds: float = 2.0
     login: StoreLogin | None = None
+    watch: StoreWatch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,9 @@ class StoreLink:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._make_connection = connection_factory(url, settings.connect_timeout_seconds, settings.login)
-        self._scripts = {
-            name: _Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode())
-            for name, text in scripts.items()
-        }
+        self.watch = watch = settings.watch
+        self._first_keys = () if watch is None else (EPOCH_KEY,)
+        self._scripts = {name: _script(text if watch is None else watch.wrap(text)) for name, text in scripts.items()}
         self._clock = clock
         self._settings = settings
         self._draw = draw
@@ -103,6 +107,14 @@ class StoreLink:
     def is_connected(self) -> bool:
         """Whether a call made now would be sent."""
         return self._channel is not None and self._channel.is_open
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the store has left a call unanswered for too long to ask it anything more."""
+        channel = self._channel
+        return channel is not None and channel.is_stalled(
+            self._clock.monotonic() - self._settings.stalled_after_seconds
+        )
 
     async def start(self) -> None:
         """Begin to connect; returns once the first attempt has succeeded or failed, and never fails."""
@@ -159,8 +171,11 @@ class StoreLink:
             raise StoreUnavailable(Unavailability.DEADLINE)
         if channel.is_full(self._settings.max_waiting_calls, self._settings.max_unsent_bytes):
             raise StoreUnavailable(Unavailability.FULL)
+        if self.is_stalled:
+            raise StoreUnavailable(Unavailability.STALLED)
         self._sequence += 1
         sha = self._scripts[script].sha
+        keys = (*self._first_keys, *keys)
         packed = hiredis.pack_command((b"EVALSHA", sha, len(keys), *keys, self._sequence, *args))  # type: ignore[arg-type]
         return channel.send(packed, self._sequence, now)
 
@@ -193,6 +208,8 @@ class StoreLink:
         try:
             async with asyncio.timeout(self._settings.connect_timeout_seconds):
                 await connection.connect()
+                if self.watch is not None:
+                    await self.watch.inspect(connection)
                 for script in self._scripts.values():
                     await self._load(connection, script)
         except Exception as error:  # noqa: BLE001 - whatever answers at that address, the link tries again
@@ -203,12 +220,17 @@ class StoreLink:
         except BaseException:
             await _discard(connection)
             raise
-        return StoreChannel(connection, self._clock, self._settings.reply_timeout_seconds)
+        see = None if self.watch is None else self.watch.see
+        return StoreChannel(connection, self._clock, self._settings.reply_timeout_seconds, see)
 
     async def _load(self, connection: Any, script: _Script) -> None:
         await connection.send_command("SCRIPT", "LOAD", script.text)
         if await connection.read_response(disable_decoding=True) != script.sha:
             raise ValueError("the store names a script otherwise than we do")
+
+
+def _script(text: str) -> _Script:
+    return _Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode())
 
 
 def give_up(reply: asyncio.Future[Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from policy.binding_codes import BINDING
 from policy.code_spec import CodeSpec
+from policy.descriptor_codes import DESCRIPTORS
 from policy.token_codes import TOKENS
 
 _FILES: Final = {
@@ -362,6 +363,6 @@ _MEANING: Final = {
 }
 
 CODES: Final[Mapping[str, CodeSpec]] = MappingProxyType(
-    {**_FILES, **_MANIFEST, **_SHAPE, **_MEANING, **BINDING, **TOKENS}
+    {**_FILES, **_MANIFEST, **_SHAPE, **_MEANING, **BINDING, **TOKENS, **DESCRIPTORS}
 )
 """Every code that a policy set can be given."""

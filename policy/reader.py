@@ -22,7 +22,7 @@ MAX_DEPTH: Final = 32
 
 # Control characters, lone carriage returns, line breaks that only YAML sees, and characters that are invisible
 # or reorder what a reviewer sees: two people would read such a file in two ways.
-_FORBIDDEN: Final = re.compile(
+FORBIDDEN: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]"
     "|\r(?!\n)"
 )
@@ -108,7 +108,7 @@ def read_yaml(name: str, data: bytes, problems: ProblemList) -> tuple[Source, No
         problems.add(Problem(name, line, column, "P003", "the file is not UTF-8 text"))
         return None
     source = Source.of(name, text)
-    forbidden = _FORBIDDEN.search(text)
+    forbidden = FORBIDDEN.search(text)
     if forbidden:
         message = f"character U+{ord(forbidden[0]):04X} is invisible or a control character"
         problems.add(source.problem(forbidden.start(), "P004", message))

@@ -40,6 +40,7 @@ class ServiceSettings:
         store_password_file: Name of the file with the store's password; empty for none.
         store_username: ACL user of the store; empty for its default user.
         dpop_nonce_key_file: Name of the file with the keys that DPoP nonces are made with; empty for none.
+        single_replica: One lone process counts, so a store that ends with it may be used and may forget.
         jwks_snapshot: Directory where the keys of token issuers are kept for the next start; empty for none.
     """
 
@@ -54,6 +55,7 @@ class ServiceSettings:
     store_username: str = ""
     jwks_snapshot: str = ""
     dpop_nonce_key_file: str = ""
+    single_replica: bool = False
 
     def store_settings(self) -> StoreSettings:
         """Return how a store at a URL is logged in to."""

@@ -84,3 +84,12 @@ def judge_without_store(limits: Sequence[Limit], detail: str) -> Verdict:
     if any(limit.denies_without_store and not limit.is_shadow for limit in limits):
         return OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=_STORE_RETRY_SECONDS, detail=detail)
     return WithinLimit(is_without_store=True)
+
+
+def judge_in_doubt(limits: Sequence[Limit], doubt: str) -> OverLimit | None:
+    """Apply `on_store_failure` of amounts to a store that may have forgotten; None: nothing forbids to go on."""
+    if doubt and any(
+        limit.metric == "amount" and limit.denies_without_store and not limit.is_shadow for limit in limits
+    ):
+        return OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=_STORE_RETRY_SECONDS, detail=doubt)
+    return None

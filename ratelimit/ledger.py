@@ -238,6 +238,16 @@ class Ledger(Protocol):
     def is_available(self) -> bool:
         """Whether a posting sent now has a store to go to."""
 
+    @property
+    def doubt(self) -> str:
+        """Why amounts cannot be counted here, a fixed text; empty when nothing speaks against it.
+
+        Read after a posting, it knows what its call found: an emptied store is noticed by the first one after.
+        """
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know about the store, doubts included."""
+
 
 def check_posting(posting: Posting) -> None:
     """Raise `CounterFault` unless a ledger can count this posting exactly."""

@@ -100,6 +100,15 @@ class MemoryLedger:
         """Always true; a full ledger says so posting by posting."""
         return True
 
+    @property
+    def doubt(self) -> str:
+        """Always empty: nobody else can empty it, and whoever chose it knows that it ends with the process."""
+        return ""
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know."""
+        return ("counters live in this process alone and end with it",)
+
     async def post(self, posting: Posting, deadline: float) -> PostResult:
         """Judge all entries, then add all or none; see `Ledger.post`."""
         check_posting(posting)

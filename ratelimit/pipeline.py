@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable
 from policy.merchants import MerchantEntry
-from ratelimit.judge import judge, judge_single, judge_without_store
+from ratelimit.judge import judge, judge_in_doubt, judge_single, judge_without_store
 from ratelimit.ledger import CounterFault, Ledger, PostResult, Status
 from ratelimit.model import LimitQuery, OverLimit, Verdict, WithinLimit
-from ratelimit.posting import Counter, Prepared, find_counters, prepare
+from ratelimit.posting import Counter, Prepared, as_look, find_counters, prepare
 from ratelimit.reasons import Reason
 from ratelimit.tables import Plan, Tables
 from ratelimit.window import Windows
@@ -81,16 +81,14 @@ async def decide(tables: Tables, query: LimitQuery, trail: Trail, deadline: floa
     if not counters:
         return WithinLimit()
     trail.step = "hit"
-    try:
-        prepared, result = await _hit(plan, query, counters, tables.merchants[query.merchant_id], (engine, deadline))
-    except (StoreUnavailable, CounterFault) as error:
-        trail.step = "judge"
-        return judge_without_store([counter.limit for counter in counters], str(error))
+    hit = await _hit(plan, query, counters, tables.merchants[query.merchant_id], (engine, deadline))
     trail.step = "judge"
+    if isinstance(hit, OverLimit | WithinLimit):
+        return hit
     if engine.clock.monotonic() > deadline:
         # Envoy has stopped listening and refused; what was charged can only over-count.
         return OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=1, detail="the store answered too late")
-    return judge(counters, prepared, result, engine.now())
+    return judge(counters, *hit, engine.now())
 
 
 def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:
@@ -115,13 +113,23 @@ def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:
 
 async def _hit(
     plan: Plan, query: LimitQuery, counters: Sequence[Counter], merchant: MerchantEntry, by: tuple[Engine, float]
-) -> tuple[Prepared, PostResult]:
-    """Post once, and once more where the store's clock says that other windows hold: then nothing was written."""
+) -> tuple[Prepared, PostResult] | Verdict:
+    """Step 4: one call; a verdict where the store gives no reading that amounts may be judged by."""
     engine, deadline = by
-    for _ in range(2):
-        prepared = prepare(plan, query, counters, merchant, (engine.windows, engine.now()))
-        result = await engine.ledger.post(prepared.posting, deadline)
-        if result.status is not Status.STALE:
-            return prepared, result
-        engine.learn(result.now_ms)
-    raise CounterFault("the store's clock does not keep still")
+    limits = [counter.limit for counter in counters]
+    refusal = judge_in_doubt(limits, engine.ledger.doubt)
+    try:
+        for _ in range(2):
+            prepared = prepare(plan, query, counters, merchant, (engine.windows, engine.now()))
+            # What will be refused costs nothing. It asks all the same: the answer tells when the doubt is over.
+            posting = prepared.posting if refusal is None else as_look(prepared.posting)
+            result = await engine.ledger.post(posting, deadline)
+            if result.status is not Status.STALE:
+                break
+            # The store's clock says that other windows hold, and nothing was written: once more, for its time.
+            engine.learn(result.now_ms)
+    except (StoreUnavailable, CounterFault) as error:
+        return judge_without_store(limits, str(error))
+    # Again: this very call may have been the one that found the store emptied.
+    refusal = refusal if refusal is not None else judge_in_doubt(limits, engine.ledger.doubt)
+    return (prepared, result) if refusal is None else refusal

@@ -121,6 +121,11 @@ def prepare(
     )
 
 
+def as_look(posting: Posting) -> Posting:
+    """Return the posting as one that writes nothing."""
+    return posting._replace(entries=[entry._replace(cost=0, is_held=False) for entry in posting.entries], hold=None)
+
+
 def _entry(counter: Counter, tag: str, query: LimitQuery, at: tuple[Window | None, int, float]) -> Entry:
     limit, (window, value, now) = counter.limit, at
     key = f"{_PREFIX}{{{tag}}}:{limit.quota}"

@@ -110,12 +110,29 @@ class Reason(ReasonEnum):
         "Send the first request again unchanged, or this one with a key of its own.",
         "never",
     )
+    LIMIT_EXCEEDED = ReasonSpec(
+        "limit_exceeded",
+        429,
+        "Too many requests.",
+        "A limit of descriptors/*.yaml is used up, or all its quota limits are.",
+        "Send the request again when the limit's window ends.",
+        "later",
+    )
+    LIMIT_REQUEST_INVALID = ReasonSpec(
+        "limit_request_invalid",
+        403,
+        "The request's limits cannot be checked.",
+        "Envoy sent a rate-limit request without domain or descriptors, with an override of unknown unit or with "
+        "more hits than can be counted exactly.",
+        "Operators: look at the rate-limit actions and overrides of the route. Merchants cannot cure it.",
+        "never",
+    )
     STORE_UNAVAILABLE = ReasonSpec(
         "store_unavailable",
         503,
         "Limits cannot be checked at the moment.",
         "The counter store is away, late or holds something that is no counter, and a quota says "
-        "`on_store_failure: deny`.",
+        "`on_store_failure: deny`, or the service `--descriptors-on-store-failure deny`.",
         "Send the request again after Retry-After.",
         "later",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from chassis.policy_service import PolicyService, ServiceParts
 from chassis.record import DecisionLog
 from chassis.service import Service
 from chassis.settings import read_host_options
+from chassis.store_watch import StoreWatch
 from policy.live import Compiled, Compiler, live_policy
 from policy.settings import MEMORY_STORE, ServiceSettings, read_settings
 from ratelimit.changes import loosened
@@ -36,7 +38,8 @@ def open_store(settings: ServiceSettings, clock: Clock) -> Ledger:
     """Return the counter store that the settings name; raises ValueError for one that no store understands."""
     if settings.store == MEMORY_STORE:
         return MemoryLedger(clock)
-    return StoreLedger.from_url(settings.store, clock, settings.store_settings())
+    watch = StoreWatch(RandomIds().decision_id(), is_forgetful=settings.single_replica)
+    return StoreLedger.from_url(settings.store, clock, replace(settings.store_settings(), watch=watch))
 
 
 def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
@@ -57,8 +60,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     def warnings() -> tuple[str, ...]:
         # Not a reason to be unready: quotas say themselves what holds without a store.
         away = () if store.is_available else ("the counter store is not connected",)
-        shared = ("counters live in this process alone and end with it",) if settings.store == MEMORY_STORE else ()
-        return (*away, *shared, *settings.store_warnings())
+        return (*away, *(store.warnings() if store.is_available else ()), *settings.store_warnings())
 
     service: PolicyService[Compiled[Tables]] = PolicyService(
         NAME,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
@@ -43,6 +44,7 @@ class StoreLedger:
 
     def __init__(self, link: StoreLink, clock: Clock, judged_at_ms: int = _STORE_TIME) -> None:
         self.judged_at_ms = judged_at_ms
+        self._watch = link.watch
         self._hits: GatheredCalls[Posting, PostResult] = GatheredCalls(
             link, _HIT, clock, lambda postings: pack_hits(postings, self.judged_at_ms), _read_posting
         )
@@ -68,13 +70,22 @@ class StoreLedger:
 
     async def stop(self) -> None:
         """Close the link; whoever still waits gets `StoreUnavailable`."""
-        for calls in (self._settlements, self._hits, self._postings):
-            await calls.stop()
+        # Together: each refuses what it has not sent before any of them takes the link away.
+        await asyncio.gather(*(calls.stop() for calls in (self._hits, self._postings, self._settlements)))
 
     @property
     def is_available(self) -> bool:
         """Whether a posting sent now has a store to go to."""
         return self._postings.is_available
+
+    @property
+    def doubt(self) -> str:
+        """Why amounts cannot be counted here; empty without a watch, and when it has none."""
+        return self._postings.doubt
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know about the store."""
+        return () if self._watch is None else self._watch.warnings()
 
     async def post(self, posting: Posting, deadline: float) -> PostResult:
         """Judge all entries, then add all or none; see `Ledger.post`."""

@@ -14,6 +14,7 @@ from tollhouse.card_key_command import card_key_app
 from tollhouse.envoy_command import envoy_app
 from tollhouse.serve import Transport
 from tollhouse.serve_command import serve_command
+from tollhouse.store_command import store_app
 
 app = typer.Typer(
     name="tollhouse",
@@ -34,6 +35,7 @@ class OutputFormat(StrEnum):
 app.command("serve")(serve_command)
 app.add_typer(envoy_app, name="envoy", help="Keep an Envoy configuration in step with the policy set.")
 app.add_typer(card_key_app, name="card-key", help="Make and rotate the keys that card numbers are hashed with.")
+app.add_typer(store_app, name="store", help="Look at the store of counters, and accept one that was emptied.")
 
 
 @app.command("up")

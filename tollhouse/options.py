@@ -116,10 +116,19 @@ STORE = Setting(
     "",
     "URL",
 )
+SINGLE_REPLICA = Setting(
+    "--single-replica",
+    "This process alone counts, and a store that ends with it may forget what was used.",
+    "Leave it out in production. memory: and embedded: need it. With a store at a URL it switches off the notice "
+    "that the store was emptied: amounts then start from zero unseen.",
+    False,
+    service="ratelimit",
+    has_variable=False,
+)
 STORE_USERNAME = Setting(
     "--store-username",
     "ACL user of the store.",
-    "A user that may run scripts and touch keys `tollhouse:*` alone.",
+    "A user that may run scripts and INFO, `CONFIG GET` too, and touch keys `tollhouse:*` alone.",
     "",
     "NAME",
 )
@@ -265,7 +274,7 @@ LAME_DUCK_SECONDS = Setting(
 SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
     "Service": (POLICIES, LISTEN, TRANSPORT, DECISION_LOG, LOG_LEVEL, ERRORS_URI, REALM),
     "Secrets": (CARD_KEY_FILE, DPOP_NONCE_KEY_FILE, STORE_PASSWORD_FILE, ADMIN_TOKEN_FILE),
-    "Store": (STORE, STORE_USERNAME),
+    "Store": (STORE, SINGLE_REPLICA, STORE_USERNAME),
     "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),
     "Token issuers": (JWKS_SNAPSHOT,),
     "Admin pages": (ADMIN,),

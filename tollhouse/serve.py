@@ -230,6 +230,8 @@ def _check_snapshot(service: ServiceName, settings: ServiceSettings) -> None:
 
 def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
     login = settings.store_password_file or settings.store_username
+    if service is ServiceName.EXTAUTHZ and settings.single_replica:
+        raise UsageError("--single-replica belongs to ratelimit; extauthz counts nothing")
     if service is ServiceName.EXTAUTHZ and settings.store == EMBEDDED_STORE:
         raise UsageError("--store embedded: belongs to ratelimit; memory: remembers proofs for one lone process")
     if not settings.store:
@@ -238,6 +240,11 @@ def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
     if settings.store in (EMBEDDED_STORE, MEMORY_STORE):
         if login:
             raise UsageError(f"--store {settings.store} asks for no login; take the --store-... options off")
+        if service is ServiceName.RATELIMIT and not settings.single_replica:
+            raise UsageError(
+                f"--store {settings.store} counts for one lone process, and a restart forgets what was used: name a "
+                "store with --store, or accept it with --single-replica"
+            )
         return
     _check_store_url(settings)
 

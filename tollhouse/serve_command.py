@@ -21,6 +21,7 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
     admin_token_file: Annotated[Path | None, of.ADMIN_TOKEN_FILE.option()] = of.ADMIN_TOKEN_FILE.default,
     transport: Annotated[Transport | None, of.TRANSPORT.option()] = of.TRANSPORT.default,
     store: Annotated[str, of.STORE.option()] = of.STORE.default,
+    single_replica: Annotated[bool, of.SINGLE_REPLICA.option()] = of.SINGLE_REPLICA.default,
     store_username: Annotated[str, of.STORE_USERNAME.option()] = of.STORE_USERNAME.default,
     store_password_file: Annotated[Path | None, of.STORE_PASSWORD_FILE.option()] = of.STORE_PASSWORD_FILE.default,
     dpop_nonce_key_file: Annotated[Path | None, of.DPOP_NONCE_KEY_FILE.option()] = of.DPOP_NONCE_KEY_FILE.default,
@@ -56,6 +57,7 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         card_key_file=_name_of(card_key_file),
         store_password_file=_name_of(store_password_file),
         store_username=store_username,
+        single_replica=single_replica,
         dpop_nonce_key_file=_name_of(dpop_nonce_key_file),
         jwks_snapshot=_name_of(jwks_snapshot),
     )

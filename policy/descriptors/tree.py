@@ -151,32 +151,17 @@ class Pattern:
 
 
 @dataclass(frozen=True, slots=True)
-class Wildcard:
-    """A descriptor with a `*`.
-
-    Attributes:
-        key: Fits the entry's key.
-        value: Fits the entry's value; None: any value.
-        node: The descriptor.
-    """
-
-    key: Pattern
-    value: Pattern | None
-    node: Node
-
-
-@dataclass(frozen=True, slots=True)
 class TypedLevel:
     """The descriptors of one list; key and value are told apart.
 
     Attributes:
         exact: By key and value; neither empty.
-        wildcards: In file order; the first that fits counts.
+        wildcards: Patterns of values by key, in file order; the first that fits counts.
         by_key: Those without value, by key.
     """
 
     exact: Mapping[tuple[str, str], Node]
-    wildcards: tuple[Wildcard, ...]
+    wildcards: Mapping[str, tuple[tuple[Pattern, Node], ...]]
     by_key: Mapping[str, Node]
 
     def find(self, key: str, value: str) -> Node | None:
@@ -184,9 +169,9 @@ class TypedLevel:
         node = self.exact.get((key, value))
         if node is not None:
             return node
-        for wildcard in self.wildcards:
-            if wildcard.key.matches(key) and (wildcard.value is None or wildcard.value.matches(value)):
-                return wildcard.node
+        for pattern, candidate in self.wildcards.get(key, ()):
+            if pattern.matches(value):
+                return candidate
         return self.by_key.get(key)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable, Unavailability
-from ratelimit.counters import MAX_COUNT
 from ratelimit.descriptors.tally import Count, Hit, Law, Role, check_hits
+from ratelimit.ledger import MAX_COUNT
 
 _IsAdded = Callable[[Hit, bool], bool]
 

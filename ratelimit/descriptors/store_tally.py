@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 from chassis.clock import Clock
 from chassis.gathered_calls import GatheredCalls
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
-from ratelimit.counters import MAX_COUNT, CounterFault
 from ratelimit.descriptors.tally import Count, Hit, Law, check_hits
+from ratelimit.ledger import MAX_COUNT, CounterFault
 
 _SCRIPT: Final = "tally"
 _POISONED, _COUNTED = 0, 1

@@ -1,6 +1,6 @@
 """Step `hit` for descriptors: what a store of their counters promises, whichever it is.
 
-It differs from `ratelimit.counters` in what descriptors need: hits that are given back, the same counter twice in one
+It differs from `ratelimit.ledger` in what descriptors need: hits that are given back, the same counter twice in one
 request, and, for whoever must behave as envoyproxy/ratelimit, hits that are added although they are refused.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
 
-from ratelimit.counters import MAX_COUNT, MAX_KEY_BYTES, CounterFault
+from ratelimit.ledger import MAX_COUNT, MAX_TEXT_BYTES, CounterFault
 
 MAX_HITS_PER_TALLY: Final = 256
 MAX_LIFE_SECONDS: Final = 2 * 366 * 86_400
@@ -114,5 +114,5 @@ def check_hits(hits: Sequence[Hit]) -> None:
             raise CounterFault("limit and cost must be whole numbers up to 2^53-1")
         if not 1 <= hit.life_seconds <= MAX_LIFE_SECONDS:
             raise CounterFault("the life of a counter must be between a second and two years")
-        if not 1 <= len(hit.key.encode()) <= MAX_KEY_BYTES:
+        if not 1 <= len(hit.key.encode()) <= MAX_TEXT_BYTES:
             raise CounterFault("a key must be text of 1 to 1024 bytes")

@@ -12,9 +12,10 @@ import pytest
 import chassis.gathered_calls
 from chassis.clock import SystemClock
 from chassis.store_link import StoreSettings, StoreUnavailable, Unavailability
+from helpers.ledgers import charged
 from helpers.valkey import SERVERS, administrator, running
-from ratelimit.counters import Charge, HitResult, Reading
-from ratelimit.redis_counters import RedisCounters
+from ratelimit.ledger import Entry, Posting, PostResult, Reading, Status
+from ratelimit.store_ledger import StoreLedger
 from tollhouse.embedded_store import EmbeddedStore
 
 CLOCK = SystemClock()
@@ -29,15 +30,15 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[EmbeddedStore]:
 
 
 @pytest.fixture
-async def counters(store: EmbeddedStore) -> AsyncIterator[RedisCounters]:
-    opened = RedisCounters.from_url(store.url, CLOCK, PATIENT)
+async def counters(store: EmbeddedStore) -> AsyncIterator[StoreLedger]:
+    opened = StoreLedger.from_url(store.url, CLOCK, PATIENT)
     await opened.start()
     yield opened
     await opened.stop()
 
 
-async def hit_while_paused(counters: RedisCounters, key: str, seconds: float = 30.0) -> asyncio.Task[HitResult]:
-    task = asyncio.create_task(counters.hit([Charge(key, 9, 1, 60)], CLOCK.monotonic() + seconds))
+async def hit_while_paused(counters: StoreLedger, key: str, seconds: float = 30.0) -> asyncio.Task[PostResult]:
+    task = asyncio.create_task(counters.post(Posting([Entry(key, 9, 1, 60)]), CLOCK.monotonic() + seconds))
     # Two steps: it runs up to its wait, then the end of the tick sends what may be sent.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -54,7 +55,7 @@ async def test_hits_gather_behind_a_call_and_those_given_up_are_never_charged(st
         await late
     cancelled.cancel()
     os.kill(store.pid, signal.SIGCONT)
-    assert await under_way == HitResult(True, (Reading(1, False),))
+    assert await under_way == charged((Reading(1, False),))
     results = await asyncio.gather(*gathered)
     assert [result.readings[0].used for result in results] == [1, 2, 3, 4, 5]
     async with administrator(store.url) as admin:
@@ -74,6 +75,6 @@ async def test_no_more_than_the_bound_wait(store, counters, monkeypatch):
     os.kill(store.pid, signal.SIGSTOP)
     waiting = [await hit_while_paused(counters, key) for key in "abc"]
     with pytest.raises(StoreUnavailable, match="queue is full"):
-        await counters.hit([Charge("d", 9, 1, 60)], CLOCK.monotonic() + 30)
+        await counters.post(Posting([Entry("d", 9, 1, 60)]), CLOCK.monotonic() + 30)
     os.kill(store.pid, signal.SIGCONT)
-    assert [result.is_charged for result in await asyncio.gather(*waiting)] == [True] * 3
+    assert [result.status is Status.CHARGED for result in await asyncio.gather(*waiting)] == [True] * 3

@@ -10,9 +10,10 @@ import redis.asyncio
 
 from chassis.clock import SystemClock
 from chassis.store_link import StoreLink, StoreUnavailable
+from helpers.ledgers import charged
 from helpers.valkey import SERVERS, administrator, running
-from ratelimit.counters import MAX_COUNT, MAX_EXPIRY_SECONDS, Charge, CounterFault, HitResult, Reading
-from ratelimit.redis_counters import RedisCounters, hit_scripts
+from ratelimit.ledger import MAX_COUNT, MAX_EXPIRY_SECONDS, CounterFault, Entry, Posting, Reading
+from ratelimit.store_ledger import StoreLedger, ledger_scripts
 
 CLOCK = SystemClock()
 
@@ -25,8 +26,8 @@ async def admin(request: pytest.FixtureRequest) -> AsyncIterator[redis.asyncio.R
 
 
 @pytest.fixture
-async def counters(admin: redis.asyncio.Redis) -> AsyncIterator[RedisCounters]:
-    opened = RedisCounters.from_url(admin.server_url, CLOCK)
+async def counters(admin: redis.asyncio.Redis) -> AsyncIterator[StoreLedger]:
+    opened = StoreLedger.from_url(admin.server_url, CLOCK)
     await opened.start()
     yield opened
     await opened.stop()
@@ -34,7 +35,7 @@ async def counters(admin: redis.asyncio.Redis) -> AsyncIterator[RedisCounters]:
 
 @pytest.fixture
 async def link(admin: redis.asyncio.Redis) -> AsyncIterator[StoreLink]:
-    opened = StoreLink(admin.server_url, hit_scripts(), clock=CLOCK)
+    opened = StoreLink(admin.server_url, ledger_scripts(), clock=CLOCK)
     await opened.start()
     yield opened
     await opened.stop()
@@ -70,20 +71,20 @@ async def test_key_of_another_type_fails_its_hit_alone(admin, counters, kind):
     await _only_the_middle_one_fails(admin, counters)
 
 
-async def _only_the_middle_one_fails(admin: redis.asyncio.Redis, counters: RedisCounters) -> None:
+async def _only_the_middle_one_fails(admin: redis.asyncio.Redis, counters: StoreLedger) -> None:
     deadline = CLOCK.monotonic() + 5
-    sound = Charge("sound", 10, 1, 60)
+    sound = Entry("sound", 10, 1, 60)
     before, poisoned, shadow, after = await asyncio.gather(
-        counters.hit([sound], deadline),
-        counters.hit([sound, Charge("poisoned", MAX_COUNT, 1, 60), Charge("other", 10, 1, 60)], deadline),
-        counters.hit([sound, Charge("poisoned", MAX_COUNT, 1, 60, is_shadow=True)], deadline),
-        counters.hit([sound], deadline),
+        counters.post(Posting([sound]), deadline),
+        counters.post(Posting([sound, Entry("poisoned", MAX_COUNT, 1, 60), Entry("other", 10, 1, 60)]), deadline),
+        counters.post(Posting([sound, Entry("poisoned", MAX_COUNT, 1, 60, is_shadow=True)]), deadline),
+        counters.post(Posting([sound]), deadline),
         return_exceptions=True,
     )
     assert isinstance(poisoned, CounterFault)
     assert isinstance(shadow, CounterFault)
-    assert before == HitResult(True, (Reading(1, False),))
-    assert after == HitResult(True, (Reading(2, False),))
+    assert before == charged((Reading(1, False),))
+    assert after == charged((Reading(2, False),))
     assert await admin.get("other") is None
     assert await admin.get("sound") == b"2"
 
@@ -91,29 +92,31 @@ async def _only_the_middle_one_fails(admin: redis.asyncio.Redis, counters: Redis
 @pytest.mark.parametrize("value", [0, 1, MAX_COUNT - 1, MAX_COUNT])
 async def test_count_up_to_the_largest_is_read_exactly(admin, counters, value):
     await admin.set("a", value)
-    result = await counters.hit([Charge("a", MAX_COUNT, 0, 60)], CLOCK.monotonic() + 5)
-    assert result == HitResult(True, (Reading(value, False),))
+    result = await counters.post(Posting([Entry("a", MAX_COUNT, 0, 60)]), CLOCK.monotonic() + 5)
+    assert result == charged((Reading(value, False),))
 
 
 async def test_largest_count_is_kept_in_full(admin, counters):
-    await counters.hit([Charge("a", MAX_COUNT, MAX_COUNT, 60)], CLOCK.monotonic() + 5)
+    await counters.post(Posting([Entry("a", MAX_COUNT, MAX_COUNT, 60)]), CLOCK.monotonic() + 5)
     assert await admin.get("a") == b"9007199254740991"
 
 
 async def test_hit_cancelled_before_it_is_sent_is_not_charged(admin, counters):
     deadline = CLOCK.monotonic() + 5
-    cancelled = asyncio.create_task(counters.hit([Charge("a", 9, 1, 60)], deadline))
-    kept = asyncio.create_task(counters.hit([Charge("a", 9, 2, 60)], deadline))
+    cancelled = asyncio.create_task(counters.post(Posting([Entry("a", 9, 1, 60)]), deadline))
+    kept = asyncio.create_task(counters.post(Posting([Entry("a", 9, 2, 60)]), deadline))
     # One step: both hits wait for the end of the tick, the call is not out yet.
     await asyncio.sleep(0)
     cancelled.cancel()
-    assert await kept == HitResult(True, (Reading(2, False),))
+    assert await kept == charged((Reading(2, False),))
     assert cancelled.cancelled()
 
 
 async def test_every_counter_written_has_an_end(admin, counters):
     await admin.set("endless", 3)
-    await counters.hit([Charge("endless", 10, 1, 60), Charge("new", 10, 1, MAX_EXPIRY_SECONDS)], CLOCK.monotonic() + 5)
+    await counters.post(
+        Posting([Entry("endless", 10, 1, 60), Entry("new", 10, 1, MAX_EXPIRY_SECONDS)]), CLOCK.monotonic() + 5
+    )
     assert 0 < await admin.ttl("endless") <= 60
     assert MAX_EXPIRY_SECONDS - 60 < await admin.ttl("new") <= MAX_EXPIRY_SECONDS
 

@@ -10,9 +10,9 @@ import pytest
 
 from helpers.clock import FakeClock
 from helpers.tally_stores import TALLY_STORES, TallyUnderTest, hit, tally_store
-from ratelimit.counters import MAX_COUNT, CounterFault
 from ratelimit.descriptors.memory_tally import MemoryTally
 from ratelimit.descriptors.tally import Count, Law, Role
+from ratelimit.ledger import MAX_COUNT, CounterFault
 
 
 @pytest.fixture(params=TALLY_STORES)

@@ -28,7 +28,8 @@ def test_service_ends_with_code_1_when_its_store_ended(transport: str, tmp_path:
     if not can_run(transport):
         pytest.skip("no shared libpython")
     output = tmp_path / "output"
-    options = ("--policies", str(SHIPPED), "--listen", "127.0.0.1:0", "--store", "embedded:", "--transport", transport)
+    where = ("--policies", str(SHIPPED), "--listen", "127.0.0.1:0", "--transport", transport)
+    options = (*where, "--store", "embedded:", "--single-replica")
     with output.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "tollhouse", "serve", "ratelimit", *options], cwd=ROOT, stdout=stream, stderr=stream

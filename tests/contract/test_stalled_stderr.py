@@ -43,7 +43,7 @@ def unread(transport: str, *options: str) -> Iterator[tuple[subprocess.Popen[byt
     ]
     times = ["--lame-duck-seconds", "0.1", "--drain-seconds", "1"]
     process = subprocess.Popen(
-        [*command, "--listen", "127.0.0.1:0", "--store", "memory:", "--transport", transport, *times, *options],
+        [*command, "--listen", "127.0.0.1:0", "--single-replica", "--transport", transport, *times, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=writing,

@@ -19,8 +19,8 @@ from chassis.clock import SystemClock
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
 from helpers.store_faults import Proxy, proxied, until
 from helpers.valkey import SERVERS, administrator, embedded, running
-from ratelimit.counters import Charge
-from ratelimit.redis_counters import RedisCounters, hit_scripts, pack_hits
+from ratelimit.ledger import Entry, Posting
+from ratelimit.store_ledger import StoreLedger, ledger_scripts, pack_hits
 from tollhouse.embedded_store import EmbeddedStore
 
 CLOCK = SystemClock()
@@ -34,7 +34,7 @@ PATIENT = StoreSettings(reply_timeout_seconds=60.0)
 
 @asynccontextmanager
 async def linked(url: str, settings: StoreSettings = QUICK) -> AsyncIterator[StoreLink]:
-    link = StoreLink(url, hit_scripts(), clock=CLOCK, settings=settings)
+    link = StoreLink(url, ledger_scripts(), clock=CLOCK, settings=settings)
     await link.start()
     try:
         yield link
@@ -43,8 +43,8 @@ async def linked(url: str, settings: StoreSettings = QUICK) -> AsyncIterator[Sto
 
 
 async def read(link: StoreLink, caller: int, *, seconds: float = 5.0) -> int | Unavailability:
-    """Charge the caller's own counter once, by a call of its own; return its count."""
-    keys, arguments = pack_hits([[Charge(f"caller:{caller}", (caller + 1) * SPAN, 1, 3600)]])
+    """Entry the caller's own counter once, by a call of its own; return its count."""
+    keys, arguments = pack_hits([[Entry(f"caller:{caller}", (caller + 1) * SPAN, 1, 3600)]])
     try:
         ((status, used, over),) = await link.call("hit", keys, arguments, CLOCK.monotonic() + seconds)
     except StoreUnavailable as error:
@@ -257,18 +257,18 @@ async def test_scripts_flushed_while_running_are_loaded_again(store):
     ],
 )
 async def test_store_that_refuses_to_write_charges_nothing(store, trouble, relief):
-    counters = RedisCounters.from_url(store.url, CLOCK, QUICK)
+    counters = StoreLedger.from_url(store.url, CLOCK, QUICK)
     await counters.start()
-    charges = [Charge("caller:1", 2 * SPAN, 1, 60), Charge("fresh", 9, 1, 60)]
+    charges = [Entry("caller:1", 2 * SPAN, 1, 60), Entry("fresh", 9, 1, 60)]
     async with administrator(store.url) as admin:
         await admin.execute_command(*trouble)
         refused = await asyncio.gather(
-            *(counters.hit(charges, CLOCK.monotonic() + 5) for _ in range(3)), return_exceptions=True
+            *(counters.post(Posting(charges), CLOCK.monotonic() + 5) for _ in range(3)), return_exceptions=True
         )
         assert [getattr(error, "why", error) for error in refused] == [Unavailability.ERROR_REPLY] * 3
         await admin.execute_command(*relief)
     await until(lambda: counters.is_available)
-    result = await counters.hit(charges, CLOCK.monotonic() + 5)
+    result = await counters.post(Posting(charges), CLOCK.monotonic() + 5)
     assert [reading.used for reading in result.readings] == [SPAN + 1, 1]
     await counters.stop()
 

@@ -11,8 +11,8 @@ from chassis.store_link import StoreSettings
 from chassis.store_url import StoreLogin, connection_factory
 from helpers.valkey import SERVERS, administrator, running
 from helpers.waiting import until
-from ratelimit.counters import Charge
-from ratelimit.redis_counters import RedisCounters
+from ratelimit.ledger import Entry, Posting, Status
+from ratelimit.store_ledger import StoreLedger
 from tollhouse.configuration_page import STORE_RULES
 
 CLOCK = SystemClock()
@@ -34,13 +34,13 @@ async def test_password_of_the_file_opens_the_store_also_after_it_was_changed(tm
             await admin.acl_setuser("default", enabled=True, reset_passwords=True, passwords=["+first-password"],
                                     keys=["*"], commands=["+@all"])  # fmt: skip
         login = StoreLogin(str(path), username)
-        counters = RedisCounters.from_url(store.url, CLOCK, StoreSettings(login=login, max_backoff_seconds=0.1))
+        counters = StoreLedger.from_url(store.url, CLOCK, StoreSettings(login=login, max_backoff_seconds=0.1))
         await counters.start()
         try:
             await until(lambda: "store_connect_failed" in caplog.text)
             write(path, "first-password\n")
             await until(lambda: counters.is_available)
-            assert (await _hit(counters)).is_charged
+            assert (await _hit(counters)).status is Status.CHARGED
             await admin.acl_setuser(user, enabled=True, reset_passwords=True, passwords=["+second-password"])
             write(path, "second-password")
             await admin.client_kill_filter(user=user, skipme=True)
@@ -53,8 +53,8 @@ async def test_password_of_the_file_opens_the_store_also_after_it_was_changed(tm
         assert secret not in caplog.text
 
 
-async def _hit(counters: RedisCounters):
-    return await counters.hit([Charge("tollhouse:1:{m}:q:w", 5, 1, 60)], CLOCK.monotonic() + 5.0)
+async def _hit(counters: StoreLedger):
+    return await counters.post(Posting([Entry("tollhouse:1:{m}:q:w", 5, 1, 60)]), CLOCK.monotonic() + 5.0)
 
 
 @pytest.mark.parametrize("content", [None, "", "two\nlines\n", "a\x00b", "\n"])
@@ -63,7 +63,7 @@ async def test_file_without_one_line_is_no_connection_and_no_hit(tmp_path, caplo
     if content is not None:
         write(path, content)
     async with running() as store:
-        counters = RedisCounters.from_url(store.url, CLOCK, StoreSettings(login=StoreLogin(str(path))))
+        counters = StoreLedger.from_url(store.url, CLOCK, StoreSettings(login=StoreLogin(str(path))))
         await counters.start()
         try:
             await until(lambda: caplog.text.count("store_connect_failed") > 1)

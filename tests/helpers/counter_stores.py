@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from chassis.clock import SystemClock
 from helpers.clock import FakeClock
 from helpers.valkey import SERVERS, administrator, running
-from ratelimit.counters import Charge, CounterStore, HitResult
-from ratelimit.memory_counters import MemoryCounters
-from ratelimit.redis_counters import RedisCounters
+from ratelimit.ledger import Entry, Ledger, Posting, PostResult
+from ratelimit.memory_ledger import MemoryLedger
+from ratelimit.store_ledger import StoreLedger
 
 STORES = ("memory", *SERVERS)
 
@@ -20,16 +20,16 @@ STORES = ("memory", *SERVERS)
 class StoreUnderTest:
     """A running store; `advance` lets its counters age, `clear` empties it."""
 
-    counters: CounterStore
+    counters: Ledger
     monotonic: Callable[[], float]
     advance: Callable[[float], Awaitable[None]]
     clear: Callable[[], Awaitable[None]]
 
-    async def hit(self, *charges: Charge) -> HitResult:
-        return await self.counters.hit(charges, self.monotonic() + 5.0)
+    async def hit(self, *charges: Entry) -> PostResult:
+        return await self.counters.post(Posting(charges), self.monotonic() + 5.0)
 
     async def used(self, key: str) -> int:
-        return (await self.hit(Charge(key, 0, 0, 60))).readings[0].used
+        return (await self.hit(Entry(key, 0, 0, 60))).readings[0].used
 
 
 @asynccontextmanager
@@ -54,7 +54,7 @@ async def _memory() -> AsyncIterator[StoreUnderTest]:
     async def clear() -> None:
         clock.advance(10**9)
 
-    yield StoreUnderTest(MemoryCounters(clock), clock.monotonic, advance, clear)
+    yield StoreUnderTest(MemoryLedger(clock), clock.monotonic, advance, clear)
 
 
 @asynccontextmanager
@@ -70,4 +70,4 @@ async def _served(server: str) -> AsyncIterator[StoreUnderTest]:
         async def clear() -> None:
             await admin.flushall()
 
-        yield StoreUnderTest(RedisCounters.from_url(embedded.url, clock), clock.monotonic, advance, clear)
+        yield StoreUnderTest(StoreLedger.from_url(embedded.url, clock), clock.monotonic, advance, clear)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from chassis.clock import SystemClock
 from helpers.clock import FakeClock
 from helpers.valkey import SERVERS, administrator, running
-from ratelimit.ledger import Ledger, Outcome, Posting, PostResult, Settled, Settlement
+from ratelimit.ledger import Ledger, Outcome, Posting, PostResult, Reading, Settled, Settlement, Status
 from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.store_ledger import StoreLedger
 
@@ -86,3 +86,13 @@ async def _served(server: str) -> AsyncIterator[LedgerUnderTest]:
 
         opened.set_time, opened.restart = set_time, restart
         yield opened
+
+
+def charged(readings: tuple[Reading, ...]) -> PostResult:
+    """What a posting of windows alone is answered when it was counted."""
+    return PostResult(Status.CHARGED, readings, (0,) * len(readings))
+
+
+def refused_with(readings: tuple[Reading, ...]) -> PostResult:
+    """What a posting of windows alone is answered when it was not."""
+    return PostResult(Status.OVER, readings, (0,) * len(readings))

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from helpers.emptied_stores import accept_emptied
 from helpers.life_fleet import ENVOY, STORE, Fleet, signal_tree
 from helpers.life_load import late_answers, recovered_after, status_counts, wrongly_allowed
 
@@ -120,6 +121,8 @@ async def _mend(fleet: Fleet, fault: Fault) -> None:
         if fault.how == KILL:
             await fleet.store.stop()
             await fleet.store.start()
+            # It came back empty, and stays without amounts until somebody says that this is known.
+            await accept_emptied(fleet.store.url)
         else:
             assert fleet.store.pid is not None
             os.kill(fleet.store.pid, signal.SIGCONT)

@@ -35,7 +35,7 @@ class NoonClock:
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_no_mixture_of_rings_lets_a_card_pass_its_quota(kind: str, seed: int):
     draw = random.Random(seed)  # noqa: S311 - a drawn order, not a secret
-    quotas = tables(limit("card_amount", LIMIT, metric="amount", currency="EUR", is_per_card=True))
+    quotas = tables(limit("card_amount", LIMIT, metric="amount", currency="EUR", dimensions=("card",)))
     async with counter_store(kind) as store:
         engine = Engine(store.counters, Windows(), NoonClock(store.monotonic))
         for first, second in (*STEPS, ("both", "new"), ("new", "new")):

@@ -250,6 +250,8 @@ class Stack:
         else:
             options["--card-key-file"] = str(self._card_keys)
         words = [word for option in options.items() for word in option]
+        if name == "ratelimit":
+            words.append("--single-replica")  # the store is stopped and started as a sample, and keeps nothing
         return (sys.executable, "-m", "tollhouse", "serve", name, *words)
 
     def _policies_for_issuer(self) -> Path:

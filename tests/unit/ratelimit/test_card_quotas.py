@@ -11,14 +11,14 @@ from extauthz.card_keys import CardKeyring
 from helpers.cards import NEW, OLD, OTHER_CARD, TEST_CARD
 from helpers.clock import FakeClock
 from helpers.limits import limit, limit_query, tables
-from ratelimit.memory_counters import MemoryCounters
+from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.model import OverLimit, WithinLimit
 from ratelimit.pipeline import Engine, Trail, decide
 from ratelimit.reasons import Reason
 from ratelimit.window import Windows
 
 BEFORE, DURING, AFTER = CardKeyring((OLD,)), CardKeyring((NEW, OLD)), CardKeyring((NEW,))
-PER_CARD = limit("per_card", 2, is_per_card=True)
+PER_CARD = limit("per_card", 2, dimensions=("card",))
 MERCHANT = limit("merchant", 100)
 
 
@@ -28,7 +28,7 @@ class Rig:
     def __init__(self, *limits):
         self.clock = FakeClock()
         self.tables = tables(*limits)
-        self.engine = Engine(MemoryCounters(self.clock), Windows(), self.clock)
+        self.engine = Engine(MemoryLedger(self.clock), Windows(), self.clock)
 
     async def pay(self, keyring=BEFORE, card=TEST_CARD, **changes):
         card_keys = () if card is None else keyring.card_keys(card)
@@ -48,7 +48,7 @@ async def test_each_card_has_its_own_counter_and_the_merchant_one_for_all():
 
 
 async def test_amounts_of_a_card_are_added():
-    rig = Rig(limit("amount", 2500, metric="amount", currency="EUR", is_per_card=True))
+    rig = Rig(limit("amount", 2500, metric="amount", currency="EUR", dimensions=("card",)))
     assert isinstance(await rig.pay(), WithinLimit)
     assert isinstance(await rig.pay(), WithinLimit)
     assert isinstance(await rig.pay(), OverLimit)
@@ -112,8 +112,8 @@ async def test_refused_payment_costs_neither_card_nor_merchant():
 
 
 async def test_card_quota_without_a_store_follows_on_store_failure():
-    class Away(MemoryCounters):
-        async def hit(self, charges, deadline):
+    class Away(MemoryLedger):
+        async def post(self, posting, deadline):
             raise StoreUnavailable(Unavailability.DEADLINE)
 
     for denies in (True, False):

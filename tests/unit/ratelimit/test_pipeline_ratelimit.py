@@ -9,7 +9,7 @@ import pytest
 from chassis.store_link import StoreUnavailable, Unavailability
 from helpers.clock import FakeClock
 from helpers.limits import limit, limit_query, tables
-from ratelimit.memory_counters import MemoryCounters
+from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.model import OverLimit, WithinLimit
 from ratelimit.pipeline import Engine, Trail, decide
 from ratelimit.reasons import Reason
@@ -22,7 +22,7 @@ class Rig:
     def __init__(self, *limits, store=None, **options):
         self.clock = FakeClock()
         self.tables = tables(*limits, **options)
-        self.engine = Engine(store or MemoryCounters(self.clock), Windows(), self.clock)
+        self.engine = Engine(store or MemoryLedger(self.clock), Windows(), self.clock)
         self.trail = Trail("d" * 32)
 
     async def decide(self, **changes):
@@ -34,6 +34,7 @@ class AwayStore:
     """A store that never answers in time."""
 
     is_available = False
+    doubt = ""
 
     async def start(self):
         """Nothing to start."""
@@ -41,8 +42,14 @@ class AwayStore:
     async def stop(self):
         """Nothing to stop."""
 
-    async def hit(self, charges, deadline):
+    async def post(self, posting, deadline):
         raise StoreUnavailable(next(iter(Unavailability)))
+
+
+class DoubtfulStore(MemoryLedger):
+    """A store that counts, and that somebody has emptied."""
+
+    doubt = "the store was emptied"
 
 
 AMOUNT = limit("daily_amount", 2500, metric="amount", currency="EUR")
@@ -156,9 +163,9 @@ async def test_without_a_store_quotas_that_allow_let_pass_and_it_shows():
 
 
 async def test_store_that_answers_after_the_deadline_is_no_pass():
-    class LateStore(MemoryCounters):
-        async def hit(self, charges, deadline):
-            result = await super().hit(charges, deadline)
+    class LateStore(MemoryLedger):
+        async def post(self, posting, deadline):
+            result = await super().post(posting, deadline)
             rig.clock.advance(5.0)
             return result
 
@@ -167,3 +174,38 @@ async def test_store_that_answers_after_the_deadline_is_no_pass():
     verdict = await rig.decide()
     assert isinstance(verdict, OverLimit)
     assert verdict.reason is Reason.STORE_UNAVAILABLE
+
+
+async def test_amount_in_a_store_that_was_emptied_is_refused_and_costs_nothing():
+    store = DoubtfulStore(FakeClock())
+    rig = Rig(AMOUNT, RATE, store=store)
+    verdict = await rig.decide()
+    assert isinstance(verdict, OverLimit)
+    assert (verdict.reason, verdict.detail) == (Reason.STORE_UNAVAILABLE, "the store was emptied")
+    store.doubt = ""
+    accepted = await rig.decide()
+    assert isinstance(accepted, WithinLimit)
+    assert [state.used for state in accepted.states] == [1000, 1]
+
+
+async def test_amount_that_was_charged_by_the_call_that_found_the_store_emptied_is_refused():
+    class EmptiedMeanwhile(MemoryLedger):
+        doubt = ""
+
+        async def post(self, posting, deadline):
+            result = await super().post(posting, deadline)
+            self.doubt = "the store was emptied"
+            return result
+
+    verdict = await Rig(AMOUNT, store=EmptiedMeanwhile(FakeClock())).decide()
+    assert isinstance(verdict, OverLimit)
+    assert verdict.reason is Reason.STORE_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "limits", [(RATE,), (replace(AMOUNT, denies_without_store=False),), (replace(AMOUNT, is_shadow=True),)]
+)
+async def test_limits_that_may_forget_go_on_in_a_store_that_was_emptied(limits):
+    verdict = await Rig(*limits, store=DoubtfulStore(FakeClock())).decide()
+    assert isinstance(verdict, WithinLimit)
+    assert [state.used for state in verdict.states] == [1 if limits == (RATE,) else 1000]

@@ -74,7 +74,9 @@ frames = st.one_of(
     st.builds(Frame, st.just("day"), cut_off_minutes=st.integers(0, 1439)),
     st.builds(Frame, st.just("week"), cut_off_minutes=st.integers(0, 1439), start_day=st.integers(1, 7)),
     st.builds(Frame, st.just("month"), cut_off_minutes=st.integers(0, 1439), start_day=st.integers(1, 28)),
-    st.builds(Frame, st.just("rolling"), length_seconds=st.integers(60, 90 * 86_400), anchor=st.integers(0, 2_000_000_000)),
+    st.builds(
+        Frame, st.just("rolling"), length_seconds=st.integers(60, 90 * 86_400), anchor=st.integers(0, 2_000_000_000)
+    ),
 )
 zones = st.sampled_from(
     ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Gaza"]

@@ -1,0 +1,195 @@
+"""The line for descriptors: match, key, hit, judge. Called by the servicer with a parsed request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from chassis.clock import Clock
+from chassis.store_link import StoreUnavailable
+from policy.descriptors.tree import DescriptorSet, LimitRule
+from ratelimit.descriptors.held_over import HeldOver
+from ratelimit.descriptors.judge import NO_LIMIT, UNLIMITED_REMAINING, judge, role_of, status_of
+from ratelimit.descriptors.match import NOTHING, bounded_key, match, plain_key, typed_key
+from ratelimit.descriptors.model import Descriptor, DescriptorAnswer, DescriptorQuery, EngineOptions, Found, Status
+from ratelimit.descriptors.statistics import DescriptorStatistics
+from ratelimit.descriptors.stores import TallyStores
+from ratelimit.descriptors.tally import Count, Hit, Law, Role
+from ratelimit.ledger import MAX_COUNT, CounterFault
+from ratelimit.model import OverLimit, WithinLimit
+from ratelimit.reasons import Reason
+
+_RETRY_SECONDS: Final = 1
+_TOO_MANY_HITS: Final = "more hits than can be counted exactly"
+_FAULT: Final = Status(is_over=True)
+
+
+class StoreFailed(Exception):  # noqa: N818 - what happened, in the words of the setting
+    """The store gave no answer, and `on_store_failure: error` says that the call ends with one."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One descriptor that is counted: its place in the request, its rule and its hit."""
+
+    place: int
+    rule: LimitRule
+    hit: Hit
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorEngine:
+    """Counts the descriptors of requests.
+
+    Attributes:
+        stores: Where counters live.
+        options: How they are counted.
+        clock: Wall time chooses the window, monotonic time keeps deadlines.
+        statistics: Takes what was counted.
+        held_over: Counters known to be over.
+        draw: A number in [0, 1), for the life of a counter.
+    """
+
+    stores: TallyStores
+    options: EngineOptions
+    clock: Clock
+    statistics: DescriptorStatistics
+    held_over: HeldOver
+    draw: Callable[[], float] = field(default=lambda: 0.0)
+
+    async def decide(self, rules: DescriptorSet, query: DescriptorQuery, deadline: float) -> DescriptorAnswer:
+        """Judge one request.
+
+        Args:
+            rules: The active set; the same one from first to last step.
+            query: With one descriptor at least, of a domain that is not our own.
+            deadline: On the clock's `monotonic()`.
+
+        Raises:
+            StoreFailed: The store gave no answer and the options ask for an error then.
+        """
+        found = match(rules, query)
+        if found is None:
+            return self._unknown_domain(query)
+        found = tuple(_checked(*pair) for pair in zip(query.descriptors, found, strict=True))
+        now = self.clock.wall()
+        asked = [
+            _Asked(place, each.limit, self._hit(query, place, each, now))
+            for place, each in enumerate(found)
+            if each.limit is not None and not each.limit.is_unlimited and not each.fault
+        ]
+        self._count_silent(found)
+        try:
+            counts = await self._ask(asked, deadline, has_fault=any(each.fault for each in found))
+        except (StoreUnavailable, CounterFault) as error:
+            return self._without_store(found, str(error))
+        if asked and self.clock.monotonic() > deadline:
+            # Envoy has stopped listening; what was counted can only over-count.
+            return self._without_store(found, "the store answered too late")
+        return judge(found, self._statuses(found, asked, counts, now), self.options)
+
+    def _unknown_domain(self, query: DescriptorQuery) -> DescriptorAnswer:
+        self.statistics.event("unknown_domain")
+        if not self.options.allows_unknown_domain:
+            return DescriptorAnswer(OverLimit(Reason.DOMAIN_UNKNOWN))
+        count = len(query.descriptors)
+        return DescriptorAnswer(WithinLimit(), (NO_LIMIT,) * count, (NOTHING,) * count)
+
+    def _hit(self, query: DescriptorQuery, place: int, found: Found, now: float) -> Hit:
+        """Step `key`, and what is added: each descriptor's own hits, else the request's, at least one."""
+        descriptor, limit = query.descriptors[place], found.limit
+        if limit is None or limit.unit is None:
+            raise ValueError("what has no window has no counter")
+        seconds = limit.window_seconds
+        start = int(now) // seconds * seconds
+        key = (
+            plain_key(query.domain, found.path, start)
+            if self.options.is_compat
+            else typed_key(query.domain, found.path, limit.unit, start)
+        )
+        return Hit(
+            self.options.key_prefix + bounded_key(key),
+            limit.requests_per_unit,
+            max(query.hits, 1) if descriptor.hits is None else descriptor.hits,
+            descriptor.is_given_back,
+            seconds + int(self.draw() * self.options.jitter_seconds),
+            role_of(limit, self.options),
+        )
+
+    def _count_silent(self, found: Sequence[Found]) -> None:
+        for each in found:
+            if each.fault:
+                self.statistics.event("fault")
+            elif each.limit is None:
+                self.statistics.event("unmatched")
+
+    async def _ask(self, asked: Sequence[_Asked], deadline: float, *, has_fault: bool) -> dict[int, Count | None]:
+        """Step `hit`: return the count of each place, None for what is known to be over without the store."""
+        is_compat = self.options.is_compat
+        now = self.clock.monotonic()
+        held = {each.place for each in asked if self._may_be_held(each.hit) and self.held_over.holds(each.hit, now)}
+        for each in asked:
+            if each.place in held:
+                self.statistics.held_over(each.rule, each.hit.cost)
+        counts: dict[int, Count | None] = dict.fromkeys(held)
+        rest = [each for each in asked if each.place not in held]
+        is_refused = any(each.place in held and each.hit.role is Role.HARD for each in asked)
+        if not is_compat and (is_refused or (has_fault and not self.options.is_shadow)):
+            # Refused already, so that nothing is charged and nothing needs to be asked.
+            return counts
+        if rest:
+            for each, count in zip(rest, await self._tally(rest, deadline), strict=True):
+                if count is None:
+                    continue
+                counts[each.place] = count
+                self.statistics.counted(each.rule, each.hit, count)
+                if count.is_over and self._may_be_held(each.hit):
+                    self.held_over.add(each.hit, count.after, now)
+        return counts
+
+    def _may_be_held(self, hit: Hit) -> bool:
+        # By default a quota's hits are written down also when they do not fit, and only the store can do that.
+        return self.options.is_compat or hit.role is not Role.QUOTA
+
+    async def _tally(self, asked: Sequence[_Asked], deadline: float) -> Sequence[Count | None]:
+        law = Law.ALL_OR_NONE
+        if self.options.is_compat:
+            law = Law.EACH_OVER if self.options.stops_when_over else Law.EACH
+        hits = [each.hit for each in asked]
+        return await self.stores.tally(hits, [each.rule.unit == "second" for each in asked], law, deadline)
+
+    def _statuses(
+        self, found: Sequence[Found], asked: Sequence[_Asked], counts: dict[int, Count | None], now: float
+    ) -> list[Status]:
+        statuses = [_unasked_status(each) for each in found]
+        for each in asked:
+            if each.place in counts:
+                statuses[each.place] = status_of(
+                    each.rule, counts[each.place], now, is_given_back=each.hit.is_given_back
+                )
+        return statuses
+
+    def _without_store(self, found: Sequence[Found], detail: str) -> DescriptorAnswer:
+        self.statistics.event("store_failure")
+        if self.options.on_store_failure == "error":
+            raise StoreFailed(detail)
+        if self.options.on_store_failure == "allow" and not any(each.fault for each in found):
+            statuses = tuple(_unasked_status(each) for each in found)
+            return DescriptorAnswer(WithinLimit(is_without_store=True), statuses, tuple(found))
+        return DescriptorAnswer(OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=_RETRY_SECONDS, detail=detail))
+
+
+def _checked(descriptor: Descriptor, found: Found) -> Found:
+    """Refuse a number of hits that no store counts exactly: it would poison the counter for its whole window."""
+    if descriptor.hits is None or descriptor.hits <= MAX_COUNT or found.limit is None or found.limit.is_unlimited:
+        return found
+    return Found(fault=_TOO_MANY_HITS)
+
+
+def _unasked_status(found: Found) -> Status:
+    if found.fault:
+        return _FAULT
+    if found.limit is not None and found.limit.is_unlimited:
+        return Status(remaining=UNLIMITED_REMAINING)
+    return NO_LIMIT

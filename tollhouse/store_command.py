@@ -1,0 +1,125 @@
+"""The sub-commands of `tollhouse store`: what a store is, and an operator's word that it may begin from nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+from redis.exceptions import RedisError
+
+from chassis.store_url import StoreLogin, connection_factory, has_password
+from chassis.store_watch import StoreStatus, accept_empty, read_status
+from tollhouse import options as of
+
+store_app = typer.Typer(no_args_is_help=True)
+
+_WITHIN_SECONDS: Final = 5.0
+_LONGEST_TEXT: Final = 300
+_Result = TypeVar("_Result")
+
+_Store = Annotated[str, of.STORE.option()]
+_Username = Annotated[str, of.STORE_USERNAME.option()]
+_PasswordFile = Annotated[Path | None, of.STORE_PASSWORD_FILE.option()]
+
+
+class StoreRefused(Exception):  # noqa: N818 - the word operators read
+    """The command cannot be done; the text is for a person and holds no part of the URL."""
+
+
+@store_app.command("status")
+def status_command(store: _Store, store_username: _Username = "", store_password_file: _PasswordFile = None) -> None:
+    """Print what the store is; exit code 1 when amounts would not be counted in it."""
+    try:
+        status = _at_store(store, _login(store_username, store_password_file), read_status)
+    except StoreRefused as error:
+        raise _refusal(error) from error
+    for line in status_lines(status):
+        typer.echo(line)
+    raise typer.Exit(1 if status.doubt else 0)
+
+
+@store_app.command("accept-empty")
+def accept_empty_command(
+    store: _Store,
+    operator: Annotated[str, typer.Option(help="Who accepts it; kept in the store.")],
+    reason: Annotated[str, typer.Option(help="Why what the store has forgotten may be forgotten; kept in the store.")],
+    store_username: _Username = "",
+    store_password_file: _PasswordFile = None,
+) -> None:
+    """Accept a store that has lost counters: amounts are counted in it again, from what it holds now.
+
+    Prints the record that it wrote, as one line of JSON.
+    """
+    try:
+        _check_text("--operator", operator)
+        _check_text("--reason", reason)
+        login = _login(store_username, store_password_file)
+        seed = secrets.token_hex(16)
+        record = _at_store(store, login, lambda connection: accept_empty(connection, seed, operator, reason))
+    except StoreRefused as error:
+        raise _refusal(error) from error
+    typer.echo(json.dumps(record, sort_keys=True))
+
+
+def status_lines(status: StoreStatus) -> list[str]:
+    """Return what `status` prints, a line a fact."""
+    facts = status.facts
+    lines = [
+        f"server       {facts.server}",
+        f"role         {facts.role}",
+        f"eviction     {facts.eviction}",
+        f"persistence  {facts.persistence}",
+        f"replicas     {facts.replicas}",
+        f"epoch        {status.epoch or 'none'}",
+    ]
+    if status.accepted:
+        lines.append(f"accepted     {status.accepted}")
+    return [*lines, f"amounts      {'not counted: ' + status.doubt if status.doubt else 'counted'}"]
+
+
+def _login(username: str, password_file: Path | None) -> StoreLogin | None:
+    if password_file is None:
+        if username:
+            raise StoreRefused("--store-username needs --store-password-file")
+        return None
+    return StoreLogin(str(password_file.absolute()), username)
+
+
+def _check_text(name: str, text: str) -> None:
+    if not text.strip() or len(text) > _LONGEST_TEXT or not text.isprintable():
+        raise StoreRefused(f"{name} must be one line of at most {_LONGEST_TEXT} characters")
+
+
+def _at_store(url: str, login: StoreLogin | None, ask: Callable[[Any], Awaitable[_Result]]) -> _Result:
+    try:
+        make = connection_factory(url, _WITHIN_SECONDS, login)
+    except ValueError as error:
+        raise StoreRefused(f"--store: {error}") from error
+    if has_password(url):
+        raise StoreRefused("--store holds a password; put it in a file and name that with --store-password-file")
+    try:
+        return asyncio.run(_ask(make(), ask))
+    except (RedisError, OSError, TimeoutError, ValueError) as error:
+        # The kind alone: a server's own words may repeat what was sent.
+        raise StoreRefused(f"the store gave no answer: {type(error).__name__}") from error
+
+
+async def _ask(connection: Any, ask: Callable[[Any], Awaitable[_Result]]) -> _Result:
+    try:
+        async with asyncio.timeout(_WITHIN_SECONDS):
+            await connection.connect()
+            return await ask(connection)
+    finally:
+        with contextlib.suppress(RedisError, OSError):
+            await connection.disconnect(nowait=True)
+
+
+def _refusal(error: StoreRefused) -> typer.Exit:
+    typer.echo(f"tollhouse store: {error}", err=True)
+    return typer.Exit(2)
