@@ -30,7 +30,7 @@ class ServiceSettings:
     """What an operator may set for one service, besides its addresses (`HostOptions`).
 
     Attributes:
-        policies: Directory of the policy set.
+        policies: Directory of the policy set; empty only for a rate-limit service that has `descriptors`.
         store: URL of the store for counters and used proofs: `redis://`, `rediss://`, `unix://` or `memory:`; or empty.
         decision_log: `-` for stdout, or a file that is appended to.
         log_level: Name of a logging level.
@@ -42,6 +42,9 @@ class ServiceSettings:
         dpop_nonce_key_file: Name of the file with the keys that DPoP nonces are made with; empty for none.
         single_replica: One lone process counts, so a store that ends with it may be used and may forget.
         jwks_snapshot: Directory where the keys of token issuers are kept for the next start; empty for none.
+        descriptors: Directory of descriptor files in envoyproxy/ratelimit's format; empty for none.
+        descriptors_compat: `envoyproxy` to read and count them as envoyproxy/ratelimit does; else empty.
+        merge_domains: Several descriptor files may add to one domain.
     """
 
     policies: str
@@ -56,6 +59,9 @@ class ServiceSettings:
     jwks_snapshot: str = ""
     dpop_nonce_key_file: str = ""
     single_replica: bool = False
+    descriptors: str = ""
+    descriptors_compat: str = ""
+    merge_domains: bool = False
 
     def store_settings(self) -> StoreSettings:
         """Return how a store at a URL is logged in to."""
