@@ -77,9 +77,34 @@ def _default(model: type[Any], name: str) -> Any:
 POLICIES = Setting(
     "--policies",
     "Directory of the policy set.",
-    "Readable by the service, writable by the security team alone.",
-    REQUIRED,
+    "Readable by the service, writable by the security team alone. extauthz needs one; ratelimit needs one or "
+    "`--descriptors`, and without one it refuses whatever the gate asks it about payments.",
+    None,
     "DIR",
+)
+DESCRIPTORS = Setting(
+    "--descriptors",
+    "Directory of limits in envoyproxy/ratelimit's own format.",
+    "Of those files alone, writable by their team alone. A set that lists `descriptors/*.yaml` itself takes none "
+    "(docs/descriptors.md).",
+    None,
+    "DIR",
+    service="ratelimit",
+)
+COMPAT = Setting(
+    "--compat",
+    "envoyproxy: read and count the files of --descriptors as envoyproxy/ratelimit does.",
+    "Leave it out once `tollhouse check` is silent without it: what surprises there is an error then.",
+    None,
+    "envoyproxy",
+    service="ratelimit",
+)
+MERGE_DOMAINS = Setting(
+    "--merge-domains",
+    "Several files of --descriptors may add to one domain.",
+    "Leave it out where one team writes a domain: a second file is then an error.",
+    False,
+    service="ratelimit",
 )
 LISTEN = Setting(
     "--listen",
@@ -109,7 +134,8 @@ TRANSPORT = Setting(
 )
 STORE = Setting(
     "--store",
-    "Counters and used proofs: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded: or memory:.",
+    "Counters and used proofs: redis://HOST:PORT/DB, rediss://, unix://PATH, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, "
+    "rediss+sentinel://, embedded: or memory:.",
     "ratelimit needs one; extauthz needs one when the policy set takes DPoP proofs. One store for all replicas, "
     "`rediss://` off this machine, without eviction. memory: and embedded: (ratelimit only) are for one process alone: "
     "a restart forgets what was used. Never a password: it would stand in the process list.",
@@ -272,7 +298,18 @@ LAME_DUCK_SECONDS = Setting(
 )
 
 SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
-    "Service": (POLICIES, LISTEN, TRANSPORT, DECISION_LOG, LOG_LEVEL, ERRORS_URI, REALM),
+    "Service": (
+        POLICIES,
+        DESCRIPTORS,
+        COMPAT,
+        MERGE_DOMAINS,
+        LISTEN,
+        TRANSPORT,
+        DECISION_LOG,
+        LOG_LEVEL,
+        ERRORS_URI,
+        REALM,
+    ),
     "Secrets": (CARD_KEY_FILE, DPOP_NONCE_KEY_FILE, STORE_PASSWORD_FILE, ADMIN_TOKEN_FILE),
     "Store": (STORE, SINGLE_REPLICA, STORE_USERNAME),
     "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),

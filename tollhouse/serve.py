@@ -25,10 +25,12 @@ from chassis.record import STDOUT
 from chassis.secret_file import SecretInvalid, read_one_line
 from chassis.service import Service
 from chassis.settings import quiet_grpc
+from chassis.store_places import SENTINEL_SCHEMES
 from chassis.store_url import has_password
 from chassis.tls import TlsOptions
 from extauthz.card_keys import read_card_keys_file
 from extauthz.tokens.key_snapshots import SnapshotRefused, check_directory
+from policy.descriptors.reader import COMPAT_ENVOYPROXY
 from policy.settings import MEMORY_STORE, ServiceSettings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
@@ -51,6 +53,12 @@ class Transport(StrEnum):
 
     ENVOY = "envoy"
     GRPCIO = "grpcio"
+
+
+class Compat(StrEnum):
+    """Whose surprises descriptor files are read and counted with."""
+
+    ENVOYPROXY = COMPAT_ENVOYPROXY
 
 
 class UsageError(Exception):
@@ -182,8 +190,7 @@ def _check_exposed_admin(admin: ListenAddress, token_file: Path | None, *, has_t
 
 def _check_settings(request: ServeRequest) -> None:
     settings = request.settings
-    if not Path(settings.policies).is_dir():
-        raise UsageError(f"--policies {settings.policies} is not a directory")
+    _check_sources(request.service, settings)
     if settings.log_level.upper() not in LEVELS:
         raise UsageError(f"--log-level must be one of {', '.join(LEVELS)}")
     if settings.decision_log != STDOUT and not _is_writable_file(Path(settings.decision_log)):
@@ -195,6 +202,19 @@ def _check_settings(request: ServeRequest) -> None:
     _check_secrets(request.service, settings)
     _check_snapshot(request.service, settings)
     _check_store(request.service, settings)
+
+
+def _check_sources(service: ServiceName, settings: ServiceSettings) -> None:
+    is_extauthz = service is ServiceName.EXTAUTHZ
+    if is_extauthz and settings.descriptors:
+        raise UsageError("--descriptors belongs to ratelimit; extauthz counts nothing")
+    if not settings.policies and (is_extauthz or not settings.descriptors):
+        raise UsageError("--policies is needed" if is_extauthz else "--policies or --descriptors is needed")
+    if not settings.descriptors and (settings.descriptors_compat or settings.merge_domains):
+        raise UsageError("--compat and --merge-domains need --descriptors; a policy set says it in its manifest")
+    for option, directory in (("--policies", settings.policies), ("--descriptors", settings.descriptors)):
+        if directory and not Path(directory).is_dir():
+            raise UsageError(f"{option} {directory} is not a directory")
 
 
 def _is_writable_file(path: Path) -> bool:
@@ -258,7 +278,8 @@ def _check_storeless(service: ServiceName, *, has_login: bool) -> None:
 
 
 def _check_store_url(settings: ServiceSettings) -> None:
-    known = ("redis://", "rediss://", "unix://", EMBEDDED_STORE, MEMORY_STORE)
+    sentinels = (f"{scheme}://" for scheme in SENTINEL_SCHEMES)
+    known = ("redis://", "rediss://", "unix://", *sentinels, EMBEDDED_STORE, MEMORY_STORE)
     if not settings.store.startswith(known):
         raise UsageError(f"--store must be one of {', '.join(known)}")
     try:

@@ -10,13 +10,16 @@ import typer
 
 from policy.settings import ServiceSettings
 from tollhouse import options as of
-from tollhouse.serve import HostBounds, ServeRequest, ServiceName, TlsRequest, Transport, UsageError, serve
+from tollhouse.serve import Compat, HostBounds, ServeRequest, ServiceName, TlsRequest, Transport, UsageError, serve
 
 
 def serve_command(  # noqa: PLR0913 - one parameter an option
     service: Annotated[ServiceName, typer.Argument(help="Which service to run.")],
-    policies: Annotated[Path, of.POLICIES.option()],
     listen: Annotated[str, of.LISTEN.option()],
+    policies: Annotated[Path | None, of.POLICIES.option()] = of.POLICIES.default,
+    descriptors: Annotated[Path | None, of.DESCRIPTORS.option()] = of.DESCRIPTORS.default,
+    compat: Annotated[Compat | None, of.COMPAT.option()] = of.COMPAT.default,
+    merge_domains: Annotated[bool, of.MERGE_DOMAINS.option()] = of.MERGE_DOMAINS.default,
     admin: Annotated[str | None, of.ADMIN.option()] = of.ADMIN.default,
     admin_token_file: Annotated[Path | None, of.ADMIN_TOKEN_FILE.option()] = of.ADMIN_TOKEN_FILE.default,
     transport: Annotated[Transport | None, of.TRANSPORT.option()] = of.TRANSPORT.default,
@@ -48,7 +51,10 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
     """
     _check_variables()
     settings = ServiceSettings(
-        policies=str(policies.absolute()),
+        policies=_name_of(policies),
+        descriptors=_name_of(descriptors),
+        descriptors_compat="" if compat is None else compat.value,
+        merge_domains=merge_domains,
         store=store,
         decision_log=decision_log,
         log_level=log_level,
