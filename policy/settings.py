@@ -45,6 +45,19 @@ class ServiceSettings:
         descriptors: Directory of descriptor files in envoyproxy/ratelimit's format; empty for none.
         descriptors_compat: `envoyproxy` to read and count them as envoyproxy/ratelimit does; else empty.
         merge_domains: Several descriptor files may add to one domain.
+        unknown_domain: `deny` or `allow`; empty: `allow` under compat, else `deny`.
+        descriptors_on_store_failure: `deny`, `allow` or `error`; empty: `error` under compat, else `deny`.
+        store_per_second: URL of the store for descriptors with unit second; empty: `store` takes them too.
+        local_cache_size: Counters of descriptors that are over and answered without the store; 0 for none.
+        descriptor_key_prefix: Before the name of every counter of descriptors.
+        expiration_jitter_seconds: How much longer than its window such a counter lives at most.
+        stop_increment_when_over: Under compat: limits that would pass do not grow when another one is over.
+        shadow_mode: No descriptor is refused.
+        quota_mode: Every descriptor limit counts as a quota limit.
+        near_limit_ratio: Share of a limit from which hits count as near it.
+        limit_headers: Names of the limit, remaining and reset headers, joined by commas; empty: none.
+        descriptor_metadata: Answers about descriptors carry dynamic metadata.
+        json_listen: Loopback address of `/json` and the debug view; empty: nowhere.
     """
 
     policies: str
@@ -62,6 +75,19 @@ class ServiceSettings:
     descriptors: str = ""
     descriptors_compat: str = ""
     merge_domains: bool = False
+    unknown_domain: str = ""
+    descriptors_on_store_failure: str = ""
+    store_per_second: str = ""
+    local_cache_size: int = 0
+    descriptor_key_prefix: str = ""
+    expiration_jitter_seconds: int = 300
+    stop_increment_when_over: bool = False
+    shadow_mode: bool = False
+    quota_mode: bool = False
+    near_limit_ratio: float = 0.8
+    limit_headers: str = ""
+    descriptor_metadata: bool = False
+    json_listen: str = ""
 
     def store_settings(self) -> StoreSettings:
         """Return how a store at a URL is logged in to."""
