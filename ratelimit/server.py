@@ -18,6 +18,7 @@ from chassis.settings import read_host_options
 from chassis.store_watch import StoreWatch
 from policy.settings import MEMORY_STORE, ServiceSettings, read_settings
 from ratelimit.counters import CounterStore
+from ratelimit.descriptors.assembly import ServiceMeans, open_descriptors
 from ratelimit.memory_counters import MemoryCounters
 from ratelimit.pipeline import Engine
 from ratelimit.reasons import Reason
@@ -47,24 +48,31 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     sources = open_sources(settings, metrics, clock)
     engine = Engine(store, Windows(), clock)
     recorder = Recorder(decision_log, metrics, clock)
-    servicer = RateLimitServicer(sources.tables, engine, recorder, ids=RandomIds(), errors_uri=settings.errors_uri)
+    quotas = RateLimitServicer(sources.tables, engine, recorder, ids=RandomIds(), errors_uri=settings.errors_uri)
+    means = ServiceMeans(clock, metrics, recorder)
+    descriptors = open_descriptors(settings, sources.descriptor_set, quotas, means)
 
     def warnings() -> tuple[str, ...]:
         # Not a reason to be unready: quotas say themselves what holds without a store.
         away = () if store.is_available else ("the counter store is not connected",)
-        return (*away, *(store.warnings() if store.is_available else ()), *settings.store_warnings())
+        return (
+            *away,
+            *(store.warnings() if store.is_available else ()),
+            *descriptors.warnings(),
+            *settings.store_warnings(),
+        )
 
     service: PolicyService[Any] = PolicyService(
         NAME,
-        {SHOULD_RATE_LIMIT_METHOD: servicer.should_rate_limit},
+        {SHOULD_RATE_LIMIT_METHOD: descriptors.servicer.should_rate_limit},
         metrics.registry,
         ServiceParts(
             sources.first,
             decision_log,
-            (store,),
+            (store, *descriptors.stores.all()),
             lambda: (),
             warnings,
-            {SHOULD_RATE_LIMIT_METHOD: servicer.shed},
+            {SHOULD_RATE_LIMIT_METHOD: quotas.shed},
             sources.others,
         ),
     )

@@ -76,7 +76,9 @@ class DomainServicer:
             return await self._quotas.should_rate_limit(message, deadline)
         started = self._engine.clock.monotonic()
         query = parse_descriptor_query(message)
-        if query is None or query.domain == DOMAIN:
+        is_undefined = self._service.rules() is None and not self._options.is_compat
+        if query is None or query.domain == DOMAIN or is_undefined:
+            # Of what has no descriptor files at all, the quotas know what to say: an unknown domain, or no policy yet.
             return await self._quotas.should_rate_limit(message, deadline)
         return await self.answer(query, started + (deadline - started) * BUDGET_SHARE)
 
