@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import hiredis
-from redis.exceptions import RedisError
 
 from chassis.clock import Clock
 from chassis.store_channel import StoreChannel, StoreUnavailable, Unavailability
-from chassis.store_url import StoreLogin, connection_factory
+from chassis.store_places import close, store_opener
+from chassis.store_url import StoreLogin
 from chassis.store_watch import EPOCH_KEY, StoreWatch
 
 __all__ = ["StoreLink", "StoreSettings", "StoreUnavailable", "Unavailability"]
@@ -71,7 +71,7 @@ class StoreLink:
     number: the call's sequence number, which proves whose reply it is.
 
     Args:
-        url: `redis://[user:pass@]host[:port][/db]`, `rediss://…` or `unix:///path[?db=N]`.
+        url: `redis://[user:pass@]host[:port][/db]`, `rediss://…`, `unix:///path[?db=N]`, or sentinels: `store_opener`.
         scripts: Name to Lua text; loaded at every connect.
         clock: `monotonic()` is what deadlines are measured on.
         settings: Bounds.
@@ -90,7 +90,7 @@ class StoreLink:
         settings: StoreSettings = StoreSettings(),
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._make_connection = connection_factory(url, settings.connect_timeout_seconds, settings.login)
+        self._open = store_opener(url, settings.connect_timeout_seconds, settings.login)
         self.watch = watch = settings.watch
         self._first_keys = () if watch is None else (EPOCH_KEY,)
         self._scripts = {name: _script(text if watch is None else watch.wrap(text)) for name, text in scripts.items()}
@@ -204,10 +204,10 @@ class StoreLink:
         return channel.has_answered
 
     async def _connect(self) -> StoreChannel | None:
-        connection = self._make_connection()
+        connection = None
         try:
             async with asyncio.timeout(self._settings.connect_timeout_seconds):
-                await connection.connect()
+                connection = await self._open()
                 if self.watch is not None:
                     await self.watch.inspect(connection)
                 for script in self._scripts.values():
@@ -215,10 +215,12 @@ class StoreLink:
         except Exception as error:  # noqa: BLE001 - whatever answers at that address, the link tries again
             # The kind alone: a server's own words may repeat what was sent, the login included.
             log.warning("store_connect_failed: %s", type(error).__name__)
-            await _discard(connection)
+            if connection is not None:
+                await close(connection)
             return None
         except BaseException:
-            await _discard(connection)
+            if connection is not None:
+                await close(connection)
             raise
         see = None if self.watch is None else self.watch.see
         return StoreChannel(connection, self._clock, self._settings.reply_timeout_seconds, see)
@@ -237,8 +239,3 @@ def give_up(reply: asyncio.Future[Any]) -> None:
     """Answer a caller whose deadline has come; its place in the queue stays."""
     if not reply.done():
         reply.set_exception(StoreUnavailable(Unavailability.DEADLINE))
-
-
-async def _discard(connection: Any) -> None:
-    with contextlib.suppress(RedisError, OSError):
-        await connection.disconnect(nowait=True)

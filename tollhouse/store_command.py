@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable
@@ -13,7 +12,8 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 from redis.exceptions import RedisError
 
-from chassis.store_url import StoreLogin, connection_factory, has_password
+from chassis.store_places import Open, close, store_opener
+from chassis.store_url import StoreLogin, has_password
 from chassis.store_watch import StoreStatus, accept_empty, read_status
 from tollhouse import options as of
 
@@ -98,26 +98,25 @@ def _check_text(name: str, text: str) -> None:
 
 def _at_store(url: str, login: StoreLogin | None, ask: Callable[[Any], Awaitable[_Result]]) -> _Result:
     try:
-        make = connection_factory(url, _WITHIN_SECONDS, login)
+        open_store = store_opener(url, _WITHIN_SECONDS, login)
     except ValueError as error:
         raise StoreRefused(f"--store: {error}") from error
     if has_password(url):
         raise StoreRefused("--store holds a password; put it in a file and name that with --store-password-file")
     try:
-        return asyncio.run(_ask(make(), ask))
+        return asyncio.run(_ask(open_store, ask))
     except (RedisError, OSError, TimeoutError, ValueError) as error:
         # The kind alone: a server's own words may repeat what was sent.
         raise StoreRefused(f"the store gave no answer: {type(error).__name__}") from error
 
 
-async def _ask(connection: Any, ask: Callable[[Any], Awaitable[_Result]]) -> _Result:
-    try:
-        async with asyncio.timeout(_WITHIN_SECONDS):
-            await connection.connect()
+async def _ask(open_store: Open, ask: Callable[[Any], Awaitable[_Result]]) -> _Result:
+    async with asyncio.timeout(_WITHIN_SECONDS):
+        connection = await open_store()
+        try:
             return await ask(connection)
-    finally:
-        with contextlib.suppress(RedisError, OSError):
-            await connection.disconnect(nowait=True)
+        finally:
+            await close(connection)
 
 
 def _refusal(error: StoreRefused) -> typer.Exit:
