@@ -19,6 +19,11 @@ def loosened(old: DescriptorSet, new: DescriptorSet) -> list[str]:
     return sentences
 
 
+def count_limits(descriptors: DescriptorSet) -> int:
+    """Return how many descriptors of a set have a limit."""
+    return len(_rules(descriptors))
+
+
 def _rules(descriptors: DescriptorSet) -> Mapping[str, LimitRule]:
     return {rule.id: rule for domain in descriptors.domains.values() for rule in _below(domain.root)}
 
