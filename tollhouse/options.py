@@ -134,7 +134,7 @@ TRANSPORT = Setting(
 )
 STORE = Setting(
     "--store",
-    "Counters and used proofs: redis://HOST:PORT/DB, rediss://, unix://PATH, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE, "
+    "Counters and used proofs: redis://HOST:PORT/DB, rediss://, unix://PATH, redis+sentinel://HOST:PORT,…/SERVICE, "
     "rediss+sentinel://, embedded: or memory:.",
     "ratelimit needs one; extauthz needs one when the policy set takes DPoP proofs. One store for all replicas, "
     "`rediss://` off this machine, without eviction. memory: and embedded: (ratelimit only) are for one process alone: "
