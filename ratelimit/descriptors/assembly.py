@@ -18,7 +18,7 @@ from ratelimit.descriptors.engine import DescriptorEngine
 from ratelimit.descriptors.held_over import HeldOver
 from ratelimit.descriptors.memory_tally import MemoryTally
 from ratelimit.descriptors.model import HEADER_NAMES, EngineOptions, StoreFailure
-from ratelimit.descriptors.servicer import DescriptorService, DomainServicer
+from ratelimit.descriptors.servicer import DescriptorService, DomainServicer, Engines
 from ratelimit.descriptors.statistics import DescriptorStatistics
 from ratelimit.descriptors.store_tally import StoreTally
 from ratelimit.descriptors.stores import TallyStores
@@ -32,19 +32,18 @@ _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}\Z")
 _KEY_PREFIX: Final = re.compile(r"[!-~]{0,64}\Z")
 
 
-def engine_options(settings: ServiceSettings) -> EngineOptions:
-    """Return how descriptors are counted.
+def engine_options(settings: ServiceSettings, *, is_compat: bool) -> EngineOptions:
+    """Return how the descriptors of a set are counted.
+
+    Args:
+        settings: What the operator says.
+        is_compat: What the set says of itself.
 
     Raises:
         ValueError: A setting has a value that means nothing; the text names its option.
     """
-    is_compat = settings.descriptors_compat == COMPAT_ENVOYPROXY
-    if settings.stop_increment_when_over and not is_compat:
-        raise ValueError(
-            f"--stop-increment-when-over needs --compat {COMPAT_ENVOYPROXY}: else a refused request is never counted"
-        )
     if not _KEY_PREFIX.match(settings.descriptor_key_prefix):
-        raise ValueError("--descriptor-key-prefix must be at most 64 visible ASCII characters")
+        raise ValueError("--counter-prefix must be at most 64 visible ASCII characters")
     failure = settings.descriptors_on_store_failure or ("error" if is_compat else "deny")
     domain = settings.unknown_domain or ("allow" if is_compat else "deny")
     if failure not in _STORE_FAILURES:
@@ -128,15 +127,18 @@ def open_descriptors(
     Raises:
         ValueError: A setting has a value that means nothing.
     """
-    options = engine_options(settings)
     stores = open_tally_stores(settings, means.clock)
-    engine = DescriptorEngine(
-        stores,
-        options,
-        means.clock,
-        DescriptorStatistics(means.metrics.registry, options.near_ratio),
-        HeldOver(options.local_cache_keys, is_compat=options.is_compat),
-        random.SystemRandom().random,
+    statistics = DescriptorStatistics(means.metrics.registry, settings.near_limit_ratio)
+
+    def engine(*, is_compat: bool) -> DescriptorEngine:
+        options = engine_options(settings, is_compat=is_compat)
+        held = HeldOver(options.local_cache_keys, is_compat=is_compat)
+        return DescriptorEngine(stores, options, means.clock, statistics, held, random.SystemRandom().random)
+
+    engines = Engines(
+        engine(is_compat=False),
+        engine(is_compat=True),
+        is_compat_unloaded=settings.descriptors_compat == COMPAT_ENVOYPROXY,
     )
-    service = DescriptorService(rules, engine, means.recorder, RandomIds(), settings.errors_uri)
+    service = DescriptorService(rules, engines, means.recorder, RandomIds(), settings.errors_uri)
     return DescriptorParts(DomainServicer(quotas, service), stores)

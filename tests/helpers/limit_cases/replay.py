@@ -26,7 +26,7 @@ from protos import envoy_wire_pb2 as wire
 from ratelimit.descriptors.engine import DescriptorEngine
 from ratelimit.descriptors.held_over import HeldOver
 from ratelimit.descriptors.model import EngineOptions
-from ratelimit.descriptors.servicer import DescriptorService, DomainServicer
+from ratelimit.descriptors.servicer import DescriptorService, DomainServicer, Engines
 from ratelimit.descriptors.statistics import DescriptorStatistics
 from ratelimit.descriptors.store_tally import StoreTally
 from ratelimit.descriptors.stores import TallyStores
@@ -110,7 +110,8 @@ class LimitStack:
             ids=RandomIds(),
             errors_uri="https://errors.test",
         )
-        service = DescriptorService(lambda: self.rules, engine, recorder, RandomIds(), "https://errors.test")
+        engines = Engines(engine, engine)
+        service = DescriptorService(lambda: self.rules, engines, recorder, RandomIds(), "https://errors.test")
         self.servicer = DomainServicer(quotas, service)
 
     async def send(self, message: bytes) -> wire.RateLimitResponse:
