@@ -29,6 +29,7 @@ class Unavailability(Enum):
     DEADLINE = "the deadline passed"
     FULL = "the store's queue is full"
     STALLED = "the store has stopped answering"
+    NOT_REPLICATED = "too few replicas have confirmed it"
     LOST = "the connection was lost"
     SLOW = "the store did not reply in time"
     PROTOCOL = "the store's reply was not understood"
@@ -60,31 +61,41 @@ class _Surprise(Exception):  # noqa: N818 - ends the reader, never leaves this m
     """The next reply does not belong to the next caller."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelRules:
+    """What a channel keeps to.
+
+    Attributes:
+        reply_timeout_seconds: The oldest call unanswered for so long ends the channel.
+        see: Takes what each reply carries after its sequence number, before its caller gets the rest; None: nothing
+            stands there.
+        replicas: Behind each call a WAIT was sent, and fewer replicas that confirm are no answer; 0: no WAIT.
+    """
+
+    reply_timeout_seconds: float
+    see: Callable[[Any], None] | None = None
+    replicas: int = 0
+
+
 class StoreChannel:
     """An open connection whose replies come in the order of its calls.
 
     Args:
         connection: A redis-py connection, connected, with every reply read so far.
         clock: `monotonic()` stamps calls.
-        reply_timeout_seconds: The oldest call unanswered for so long ends the channel.
-        see: Takes what each reply carries after its sequence number, before its caller gets the rest; None: nothing
-            stands there.
+        rules: See there.
     """
 
-    def __init__(
-        self,
-        connection: Any,
-        clock: Clock,
-        reply_timeout_seconds: float,
-        see: Callable[[Any], None] | None = None,
-    ) -> None:
+    def __init__(self, connection: Any, clock: Clock, rules: ChannelRules) -> None:
         self._connection = connection
         # Written to directly: redis-py's own send would reopen a closed socket, and a caller that
         # is cancelled while it waits there would close an open one.
         self._writer: asyncio.StreamWriter = connection._writer
         self._clock = clock
-        self._reply_timeout_seconds = reply_timeout_seconds
-        self._see = see
+        self._reply_timeout_seconds = rules.reply_timeout_seconds
+        self._see = rules.see
+        self._replicas = rules.replicas
+        self._unconfirmed: list[Any] | None = None
         self._queue: deque[_Waiting] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._ended: Unavailability | None = None
@@ -154,6 +165,9 @@ class StoreChannel:
     def _settle(self, reply: Any) -> None:
         if not self._queue:
             raise _Surprise
+        if self._unconfirmed is not None:
+            self._confirm(self._unconfirmed, reply)
+            return
         waiting = self._queue[0]
         if type(reply) is not list or not reply or type(reply[0]) is not int or reply[0] != waiting.sequence:
             raise _Surprise
@@ -163,10 +177,27 @@ class StoreChannel:
             if len(reply) < 2:
                 raise _Surprise
             self._see(reply.pop(1))
-        self._queue.popleft()
+        if self._replicas:
+            self._unconfirmed = reply[1:]
+        else:
+            self._answer(reply[1:])
+
+    def _confirm(self, result: list[Any], replicas: Any) -> None:
+        """Take the answer of the WAIT behind a call: the call has run, but who fails over may forget it."""
+        if type(replicas) is not int:
+            raise _Surprise
+        self._unconfirmed = None
+        self._answer(result if replicas >= self._replicas else None)
+
+    def _answer(self, result: list[Any] | None) -> None:
+        reply = self._queue.popleft().reply
         self.has_answered = True
-        if not waiting.reply.done():
-            waiting.reply.set_result(reply[1:])
+        if reply.done():
+            return
+        if result is None:
+            reply.set_exception(StoreUnavailable(Unavailability.NOT_REPLICATED))
+        else:
+            reply.set_result(result)
 
     def _arm(self, seconds: float) -> None:
         self._watch = asyncio.get_running_loop().call_later(seconds, self._look_at_oldest)

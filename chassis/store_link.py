@@ -20,7 +20,7 @@ from typing import Any
 import hiredis
 
 from chassis.clock import Clock
-from chassis.store_channel import StoreChannel, StoreUnavailable, Unavailability
+from chassis.store_channel import ChannelRules, StoreChannel, StoreUnavailable, Unavailability
 from chassis.store_places import close, store_opener
 from chassis.store_url import StoreLogin
 from chassis.store_watch import EPOCH_KEY, StoreWatch
@@ -43,6 +43,7 @@ class StoreSettings:
         first_backoff_seconds: Pause before the first new attempt to connect; it doubles each time.
         max_backoff_seconds: Longest pause between two attempts.
         stalled_after_seconds: While a call has been unanswered for so long, no further one is sent.
+        wait_replicas: How many replicas must confirm each call before it counts as answered (WAIT); 0: none.
         login: Password from a file; None where the URL says all.
         watch: Asks the store at every connect what it is, and sees its epoch with every reply; None: nobody needs it.
     """
@@ -54,6 +55,7 @@ class StoreSettings:
     max_unsent_bytes: int = 8 * 1024 * 1024
     first_backoff_seconds: float = 0.05
     max_backoff_seconds: float = 2.0
+    wait_replicas: int = 0
     login: StoreLogin | None = None
     watch: StoreWatch | None = None
 
@@ -177,7 +179,15 @@ class StoreLink:
         sha = self._scripts[script].sha
         keys = (*self._first_keys, *keys)
         packed = hiredis.pack_command((b"EVALSHA", sha, len(keys), *keys, self._sequence, *args))  # type: ignore[arg-type]
+        if self._settings.wait_replicas:
+            packed += self._wait(deadline - now)
         return channel.send(packed, self._sequence, now)
+
+    def _wait(self, seconds: float) -> bytes:
+        """Return the WAIT that goes out behind a call: it ends before the connection is given up for slow."""
+        longest = min(seconds, self._settings.reply_timeout_seconds / 2)
+        milliseconds = max(1, int(longest * 1000))  # 0 would wait for ever
+        return hiredis.pack_command((b"WAIT", self._settings.wait_replicas, milliseconds))  # type: ignore[arg-type,no-any-return]
 
     async def _keep_connected(self) -> None:
         """Connect, serve until the connection ends, pause, again; until cancelled."""
@@ -223,7 +233,8 @@ class StoreLink:
                 await close(connection)
             raise
         see = None if self.watch is None else self.watch.see
-        return StoreChannel(connection, self._clock, self._settings.reply_timeout_seconds, see)
+        rules = ChannelRules(self._settings.reply_timeout_seconds, see, self._settings.wait_replicas)
+        return StoreChannel(connection, self._clock, rules)
 
     async def _load(self, connection: Any, script: _Script) -> None:
         await connection.send_command("SCRIPT", "LOAD", script.text)

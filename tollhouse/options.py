@@ -151,6 +151,15 @@ SINGLE_REPLICA = Setting(
     service="ratelimit",
     has_variable=False,
 )
+STORE_WAIT_REPLICAS = Setting(
+    "--store-wait-replicas",
+    "How many replicas of the store must confirm a charge before it counts as answered.",
+    "1 where the store fails over: else the charges of its last moments are forgotten, and can be spent again. A "
+    "charge that too few confirm in time is refused by `on_store_failure: deny`, and stays charged.",
+    _default(ServiceSettings, "store_wait_replicas"),
+    "NUMBER",
+    (0, 8),
+)
 STORE_USERNAME = Setting(
     "--store-username",
     "ACL user of the store.",
@@ -311,7 +320,7 @@ SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
         REALM,
     ),
     "Secrets": (CARD_KEY_FILE, DPOP_NONCE_KEY_FILE, STORE_PASSWORD_FILE, ADMIN_TOKEN_FILE),
-    "Store": (STORE, SINGLE_REPLICA, STORE_USERNAME),
+    "Store": (STORE, SINGLE_REPLICA, STORE_WAIT_REPLICAS, STORE_USERNAME),
     "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),
     "Token issuers": (JWKS_SNAPSHOT,),
     "Admin pages": (ADMIN,),

@@ -25,6 +25,7 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
     transport: Annotated[Transport | None, of.TRANSPORT.option()] = of.TRANSPORT.default,
     store: Annotated[str, of.STORE.option()] = of.STORE.default,
     single_replica: Annotated[bool, of.SINGLE_REPLICA.option()] = of.SINGLE_REPLICA.default,
+    store_wait_replicas: Annotated[int, of.STORE_WAIT_REPLICAS.option()] = of.STORE_WAIT_REPLICAS.default,
     store_username: Annotated[str, of.STORE_USERNAME.option()] = of.STORE_USERNAME.default,
     store_password_file: Annotated[Path | None, of.STORE_PASSWORD_FILE.option()] = of.STORE_PASSWORD_FILE.default,
     dpop_nonce_key_file: Annotated[Path | None, of.DPOP_NONCE_KEY_FILE.option()] = of.DPOP_NONCE_KEY_FILE.default,
@@ -64,6 +65,7 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         store_password_file=_name_of(store_password_file),
         store_username=store_username,
         single_replica=single_replica,
+        store_wait_replicas=store_wait_replicas,
         dpop_nonce_key_file=_name_of(dpop_nonce_key_file),
         jwks_snapshot=_name_of(jwks_snapshot),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ from chassis.clock import SystemClock
 from chassis.store_link import StoreSettings, StoreUnavailable
 from chassis.store_places import store_opener
 from chassis.store_watch import StoreWatch
-from helpers.store_fleets import LOOPBACK, SERVICE, guarded
+from helpers.store_fleets import LOOPBACK, SERVICE, Guarded, guarded
 from helpers.waiting import until_told
 from ratelimit.counters import Charge
 from ratelimit.redis_counters import RedisCounters
@@ -80,6 +80,44 @@ async def test_failover_on_purpose_ends_the_link_to_the_demoted_primary(tmp_path
         before = await charge_until_answered(counters)
         assert await charge(counters) == before + 1
         assert int(await fleet.replica.client.get(KEY)) == before + 1
+
+
+@pytest.mark.slow
+async def test_nothing_that_was_answered_is_lost_when_replicas_must_confirm(tmp_path: Path):
+    confirmed = replace(QUICK, wait_replicas=1)
+    async with guarded(tmp_path) as fleet, counting(fleet.url, confirmed) as counters:
+        answered = 0
+
+        async def pay() -> None:
+            nonlocal answered
+            while not fleet.is_primary_gone:
+                answered += await charge(counters) is not None
+
+        payers = [asyncio.create_task(pay()) for _ in range(32)]
+        await until_told(partial(_is_above, 500, lambda: answered))
+        fleet.kill_primary()
+        await asyncio.gather(*payers)
+        await until_told(partial(_is_promoted, fleet))
+        assert int(await fleet.replica.client.get(KEY)) >= answered > 500
+
+
+async def test_charge_that_no_replica_confirms_is_no_answer_and_stays_charged(tmp_path: Path):
+    confirmed = replace(QUICK, wait_replicas=1)
+    async with guarded(tmp_path) as fleet, counting(fleet.url, confirmed) as counters:
+        assert await charge(counters) == 1
+        fleet.replica.send_signal(signal.SIGSTOP)
+        with pytest.raises(StoreUnavailable, match="too few replicas"):
+            await counters.hit([Charge(KEY, 10**6, 1, 600)], CLOCK.monotonic() + 5)
+        fleet.replica.send_signal(signal.SIGCONT)
+        assert await charge_until_answered(counters) >= 3
+
+
+async def _is_above(bound: int, number: Callable[[], int]) -> bool:
+    return number() > bound
+
+
+async def _is_promoted(fleet: Guarded) -> bool:
+    return bool((await fleet.replica.client.info("replication"))["role"] == "master")
 
 
 async def test_first_sentinel_that_hangs_is_passed_over(tmp_path: Path):

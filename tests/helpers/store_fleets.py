@@ -103,6 +103,13 @@ class Guarded:
     def url(self) -> str:
         return f"redis+sentinel://{','.join(f'{LOOPBACK}:{each.port}' for each in self.sentinels)}/{SERVICE}"
 
+    @property
+    def is_primary_gone(self) -> bool:
+        return self.primary.process is None or self.primary.process.poll() is not None
+
+    def kill_primary(self) -> None:
+        self.primary.send_signal(signal.SIGKILL)
+
     async def replicated(self) -> None:
         """Return once the replica holds what the primary holds and the sentinels know it."""
         await until_told(self._is_in_step)
