@@ -69,7 +69,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         ServiceParts(
             sources.first,
             decision_log,
-            (store, *descriptors.stores.all()),
+            (store, *descriptors.background()),
             lambda: (),
             warnings,
             {SHOULD_RATE_LIMIT_METHOD: quotas.shed},

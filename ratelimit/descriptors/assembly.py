@@ -18,6 +18,7 @@ from ratelimit.descriptors.engine import DescriptorEngine
 from ratelimit.descriptors.held_over import HeldOver
 from ratelimit.descriptors.memory_tally import MemoryTally
 from ratelimit.descriptors.model import HEADER_NAMES, EngineOptions, StoreFailure
+from ratelimit.descriptors.pages import LimitPages, page_address
 from ratelimit.descriptors.servicer import DescriptorService, DomainServicer, Engines
 from ratelimit.descriptors.statistics import DescriptorStatistics
 from ratelimit.descriptors.store_tally import StoreTally
@@ -105,10 +106,16 @@ class DescriptorParts:
     Attributes:
         servicer: Answers every domain, ours through the quotas.
         stores: Started and stopped with the service.
+        pages: `/json` and the debug view, where an address is given for them.
     """
 
     servicer: DomainServicer
     stores: TallyStores
+    pages: LimitPages | None = None
+
+    def background(self) -> tuple[TallyStore | LimitPages, ...]:
+        """Return what is started and stopped with the service."""
+        return (*self.stores.all(), *(() if self.pages is None else (self.pages,)))
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know."""
@@ -141,4 +148,8 @@ def open_descriptors(
         is_compat_unloaded=settings.descriptors_compat == COMPAT_ENVOYPROXY,
     )
     service = DescriptorService(rules, engines, means.recorder, RandomIds(), settings.errors_uri)
-    return DescriptorParts(DomainServicer(quotas, service), stores)
+    servicer = DomainServicer(quotas, service)
+    pages = None
+    if settings.json_listen:
+        pages = LimitPages(page_address(settings.json_listen), servicer.should_rate_limit, rules, means.clock)
+    return DescriptorParts(servicer, stores, pages)
