@@ -9,7 +9,8 @@ from typing import Final
 from chassis.admin_access import MIN_TOKEN_CHARACTERS
 from extauthz.card_keys import MAX_KEY_BYTES, MIN_KEY_BYTES
 from policy.handoff import MAX_CARD_KEYS
-from tollhouse.options import REQUIRED, SETTINGS, Setting
+from tollhouse.options import SETTINGS
+from tollhouse.setting import REQUIRED, Setting
 
 STORE_RULES: Final = "~tollhouse:* +evalsha +script|load +get +set +select"
 """What the limiter's user of the store may do (Redis ACL rules)."""

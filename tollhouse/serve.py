@@ -32,6 +32,7 @@ from extauthz.card_keys import read_card_keys_file
 from extauthz.tokens.key_snapshots import SnapshotRefused, check_directory
 from policy.descriptors.reader import COMPAT_ENVOYPROXY
 from policy.settings import MEMORY_STORE, ServiceSettings
+from tollhouse.descriptor_checks import check_descriptor_settings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
 EMBEDDED_STORE: Final = "embedded:"
@@ -202,6 +203,10 @@ def _check_settings(request: ServeRequest) -> None:
     _check_secrets(request.service, settings)
     _check_snapshot(request.service, settings)
     _check_store(request.service, settings)
+    try:
+        check_descriptor_settings(request.service.value, settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _check_sources(service: ServiceName, settings: ServiceSettings) -> None:

@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from chassis.listen import HostOptions, ListenAddress
 from helpers.services import SHIPPED
-from tollhouse import options
+from tollhouse import descriptor_options, options
 from tollhouse.__main__ import app
 from tollhouse.serve_command import serve_command
+from tollhouse.setting import REQUIRED
 
 SETTINGS = [setting for chapter in options.SETTINGS.values() for setting in chapter]
 EXTAUTHZ = ("serve", "extauthz", "--policies", str(SHIPPED), "--listen", "127.0.0.1:0")
@@ -32,8 +33,8 @@ def test_every_option_of_serve_is_in_the_table_and_the_other_way_round():
 
 def test_defaults_of_the_command_are_those_of_the_table():
     for name, parameter in inspect.signature(serve_command).parameters.items():
-        setting = getattr(options, name.upper(), None)
-        if setting is not None and setting.default is not options.REQUIRED:
+        setting = getattr(options, name.upper(), getattr(descriptor_options, name.upper(), None))
+        if setting is not None and setting.default is not REQUIRED:
             assert parameter.default == setting.default
 
 
