@@ -73,7 +73,7 @@ def test_every_setting_is_carried_over_or_said_to_have_no_equivalent():
         "TOLLHOUSE_STORE_PASSWORD_FILE": "/etc/tollhouse/store.password",
         "TOLLHOUSE_STORE_USERNAME": "limiter",
         "TOLLHOUSE_STORE_PER_SECOND": "redis://second.example:6379/0",
-        "TOLLHOUSE_DESCRIPTOR_KEY_PREFIX": "pfx:",
+        "TOLLHOUSE_COUNTER_PREFIX": "pfx:",
         "TOLLHOUSE_EXPIRATION_JITTER_SECONDS": "0",
         "TOLLHOUSE_LOCAL_CACHE_SIZE": "10485",
         "TOLLHOUSE_NEAR_LIMIT_RATIO": "0.9",
@@ -145,7 +145,7 @@ def test_file_may_hold_comments_quotes_and_exports(tmp_path):
     path.write_text("# comment\n\nexport SHADOW_MODE='true'\nCACHE_KEY_PREFIX=\"a b\" # why\n")
     result = CliRunner().invoke(app, ["import", "ratelimit-env", str(path)])
     assert result.exit_code == 0
-    assert variables(result.stdout)["TOLLHOUSE_DESCRIPTOR_KEY_PREFIX"] == "'a b'"
+    assert variables(result.stdout)["TOLLHOUSE_COUNTER_PREFIX"] == "'a b'"
     assert variables(result.stdout)["TOLLHOUSE_SHADOW_MODE"] == "true"
 
 
