@@ -229,7 +229,7 @@ def _tls_query(env: Environment) -> str:
 
 def _counting(env: Environment) -> Iterator[Line]:
     if prefix := env.text("CACHE_KEY_PREFIX"):
-        yield Line("CACHE_KEY_PREFIX: before every counter's name", "TOLLHOUSE_DESCRIPTOR_KEY_PREFIX", prefix)
+        yield Line("CACHE_KEY_PREFIX: before every counter's name", "TOLLHOUSE_COUNTER_PREFIX", prefix)
     if env.has("EXPIRATION_JITTER_MAX_SECONDS"):
         jitter = env.number("EXPIRATION_JITTER_MAX_SECONDS", "300")
         yield Line("EXPIRATION_JITTER_MAX_SECONDS: the same", "TOLLHOUSE_EXPIRATION_JITTER_SECONDS", jitter)
