@@ -16,8 +16,10 @@ from urllib.parse import quote as url_quote
 from urllib.parse import urlencode
 
 from policy.descriptors.reader import COMPAT_ENVOYPROXY
+from tollhouse import descriptor_options as counting
 from tollhouse import options as of
 from tollhouse.ratelimit_env_rest import reason_without_equivalent
+from tollhouse.setting import Setting
 
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -40,14 +42,14 @@ class Line:
 
     Attributes:
         comment: Why; one sentence.
-        variable: Ours, or empty for a comment alone.
+        variable: Ours, or None for a comment alone.
         value: Its value.
         is_off: Written as a comment, for a person to switch on.
         is_refused: Something was left out that a person has to settle.
     """
 
     comment: str
-    variable: str = ""
+    variable: str | None = None
     value: str = ""
     is_off: bool = False
     is_refused: bool = False
@@ -133,17 +135,15 @@ def _rules(env: Environment) -> Iterator[Line]:
     parts.append(env.text("RUNTIME_APPDIRECTORY", "config"))
     directory = "/".join(part.rstrip("/") for part in parts if part)
     yield Line("Where the rules are, watched; check them first: tollhouse check DIR --compat envoyproxy",
-               of.DESCRIPTORS.variable or "", directory)  # fmt: skip
+               of.DESCRIPTORS.variable, directory)  # fmt: skip
     yield Line("Count and answer as before, surprises included; docs/descriptors.md says how to leave this behind",
-               of.COMPAT.variable or "", COMPAT_ENVOYPROXY)  # fmt: skip
+               of.COMPAT.variable, COMPAT_ENVOYPROXY)  # fmt: skip
     if env.flag("MERGE_DOMAIN_CONFIG"):
-        yield Line(
-            "MERGE_DOMAIN_CONFIG: files count in the order of their names", of.MERGE_DOMAINS.variable or "", "true"
-        )
+        yield Line("MERGE_DOMAIN_CONFIG: files count in the order of their names", of.MERGE_DOMAINS.variable, "true")
 
 
 def _listen(env: Environment) -> Iterator[Line]:
-    variable = of.LISTEN.variable or ""
+    variable = of.LISTEN.variable
     host, port = env.text("GRPC_HOST", "0.0.0.0"), env.number("GRPC_PORT", "8081")  # noqa: S104 - what is there today
     socket = env.text("GRPC_UDS")
     if socket:
@@ -169,7 +169,7 @@ def _tls(env: Environment) -> Iterator[Line]:
     settings = ((of.TLS_CERT, certificate), (of.TLS_KEY, key), (of.TLS_CLIENT_CA, authority), (of.PEER_SAN, san))
     for (setting, value), name in zip(settings, names, strict=True):
         if value:
-            yield Line(f"{name}: followed when the file changes", setting.variable or "", value)
+            yield Line(f"{name}: followed when the file changes", setting.variable, value)
     if authority and not san:
         yield Line("TOLLHOUSE_PEER_SAN is needed too: any certificate of that authority was believed, here names are")
 
@@ -177,25 +177,25 @@ def _tls(env: Environment) -> Iterator[Line]:
 def _store(env: Environment) -> Iterator[Line]:
     if env.text("BACKEND_TYPE", "redis") != "redis":
         yield Line("BACKEND_TYPE: memcached cannot count all or nothing, and fails open; name a Redis or Valkey below")
-    yield from _store_lines(env, "REDIS", of.STORE.variable or "", "/var/run/nutcracker/ratelimit.sock")
+    yield from _store_lines(env, "REDIS", of.STORE.variable, "/var/run/nutcracker/ratelimit.sock")
     user, colon, password = env.text("REDIS_AUTH").partition(":")
     if user:
         yield Line("REDIS_AUTH: write the password into this file, mode 600; it is not repeated here",
-                   of.STORE_PASSWORD_FILE.variable or "", _PASSWORD_FILE)  # fmt: skip
+                   of.STORE_PASSWORD_FILE.variable, _PASSWORD_FILE)  # fmt: skip
     if colon and password:
-        yield Line("REDIS_AUTH: the ACL user", of.STORE_USERNAME.variable or "", user)
+        yield Line("REDIS_AUTH: the ACL user", of.STORE_USERNAME.variable, user)
 
 
 def _per_second(env: Environment) -> Iterator[Line]:
     if not env.flag("REDIS_PERSECOND"):
         return
     default = "/var/run/nutcracker/ratelimitpersecond.sock"
-    yield from _store_lines(env, "REDIS_PERSECOND", "TOLLHOUSE_STORE_PER_SECOND", default)
+    yield from _store_lines(env, "REDIS_PERSECOND", counting.STORE_PER_SECOND.variable, default)
     if env.text("REDIS_PERSECOND_AUTH"):
         yield Line("REDIS_PERSECOND_AUTH: both stores are logged in to with the store's user and password file")
 
 
-def _store_lines(env: Environment, prefix: str, variable: str, default: str) -> Iterator[Line]:
+def _store_lines(env: Environment, prefix: str, variable: str | None, default: str) -> Iterator[Line]:
     url = env.text(f"{prefix}_URL", default).rpartition("@")[2]  # whatever stands before it is a login
     socket_type, kind = env.text(f"{prefix}_SOCKET_TYPE", "unix"), env.text(f"{prefix}_TYPE", "SINGLE").upper()
     scheme = "rediss" if env.flag(f"{prefix}_TLS") else "redis"
@@ -229,24 +229,30 @@ def _tls_query(env: Environment) -> str:
 
 def _counting(env: Environment) -> Iterator[Line]:
     if prefix := env.text("CACHE_KEY_PREFIX"):
-        yield Line("CACHE_KEY_PREFIX: before every counter's name", "TOLLHOUSE_COUNTER_PREFIX", prefix)
+        yield Line("CACHE_KEY_PREFIX: before every counter's name", counting.COUNTER_PREFIX.variable, prefix)
     if env.has("EXPIRATION_JITTER_MAX_SECONDS"):
-        jitter = env.number("EXPIRATION_JITTER_MAX_SECONDS", "300")
-        yield Line("EXPIRATION_JITTER_MAX_SECONDS: the same", "TOLLHOUSE_EXPIRATION_JITTER_SECONDS", jitter)
+        jitter = _within(counting.EXPIRATION_JITTER_SECONDS, int(env.number("EXPIRATION_JITTER_MAX_SECONDS", "300")))
+        yield Line("EXPIRATION_JITTER_MAX_SECONDS: the same", counting.EXPIRATION_JITTER_SECONDS.variable, jitter)
     size = int(env.number("LOCAL_CACHE_SIZE_IN_BYTES", "0"))
     if size:
-        keys = str(max(1, size // _BYTES_PER_KEY))
+        keys = _within(counting.LOCAL_CACHE_SIZE, max(1, size // _BYTES_PER_KEY))
         yield Line(f"LOCAL_CACHE_SIZE_IN_BYTES: counted in counters here, {_BYTES_PER_KEY} bytes each",
-                   "TOLLHOUSE_LOCAL_CACHE_SIZE", keys)  # fmt: skip
+                   counting.LOCAL_CACHE_SIZE.variable, keys)  # fmt: skip
     if env.has("NEAR_LIMIT_RATIO"):
         ratio = env.number("NEAR_LIMIT_RATIO", "0.8", r"[0-9]*\.?[0-9]+")
-        yield Line("NEAR_LIMIT_RATIO: the same", "TOLLHOUSE_NEAR_LIMIT_RATIO", ratio)
+        yield Line("NEAR_LIMIT_RATIO: the same", counting.NEAR_LIMIT_RATIO.variable, ratio)
     if env.flag("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT"):
         yield Line("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT: the same; without --compat refused hits never count",
-                   "TOLLHOUSE_STOP_INCREMENT_WHEN_OVER", "true")  # fmt: skip
-    for name in ("SHADOW_MODE", "QUOTA_MODE"):
+                   counting.STOP_INCREMENT_WHEN_OVER.variable, "true")  # fmt: skip
+    for name, setting in (("SHADOW_MODE", counting.SHADOW_MODE), ("QUOTA_MODE", counting.QUOTA_MODE)):
         if env.flag(name):
-            yield Line(f"{name}: the same", f"TOLLHOUSE_{name}", "true")
+            yield Line(f"{name}: the same", setting.variable, "true")
+
+
+def _within(setting: Setting, number: int) -> str:
+    """Return a number as text, cut to what the setting accepts."""
+    _, highest = setting.bounds or (0, number)
+    return str(min(number, int(highest)))
 
 
 def _answers(env: Environment) -> Iterator[Line]:
@@ -254,9 +260,9 @@ def _answers(env: Environment) -> Iterator[Line]:
         env.text(f"LIMIT_{name.upper()}_HEADER", f"RateLimit-{name}") for name in ("Limit", "Remaining", "Reset")
     )
     if env.flag("LIMIT_RESPONSE_HEADERS_ENABLED"):
-        yield Line("LIMIT_RESPONSE_HEADERS_ENABLED: limit, remaining, reset", "TOLLHOUSE_LIMIT_HEADERS", headers)
+        yield Line("LIMIT_RESPONSE_HEADERS_ENABLED: limit, remaining, reset", counting.LIMIT_HEADERS.variable, headers)
     if env.flag("RESPONSE_DYNAMIC_METADATA"):
-        yield Line("RESPONSE_DYNAMIC_METADATA: the same", "TOLLHOUSE_DESCRIPTOR_METADATA", "true")
+        yield Line("RESPONSE_DYNAMIC_METADATA: the same", counting.DESCRIPTOR_METADATA.variable, "true")
 
 
 def _operation(env: Environment) -> Iterator[Line]:
@@ -264,12 +270,12 @@ def _operation(env: Environment) -> Iterator[Line]:
     if level is None:
         raise BadVariable("LOG_LEVEL is no level")
     if env.has("LOG_LEVEL"):
-        yield Line("LOG_LEVEL: INFO also says which rules were loaded when", of.LOG_LEVEL.variable or "", level)
+        yield Line("LOG_LEVEL: INFO also says which rules were loaded when", of.LOG_LEVEL.variable, level)
     if env.flag("USE_PROMETHEUS"):
         port = env.text("PROMETHEUS_ADDR", ":9090").rpartition(":")[2]
         yield Line("USE_PROMETHEUS, PROMETHEUS_ADDR: /metrics, with /readyz and more; other addresses take a token",
-                   of.ADMIN.variable or "", f"127.0.0.1:{port}")  # fmt: skip
+                   of.ADMIN.variable, f"127.0.0.1:{port}")  # fmt: skip
     if env.has("PORT", "DEBUG_PORT"):
         env.text("HOST"), env.text("DEBUG_HOST"), env.number("DEBUG_PORT", "6070")
         yield Line("PORT, DEBUG_PORT: /json charges limits without asking who calls, so it is off; loopback alone",
-                   "TOLLHOUSE_JSON_LISTEN", f"127.0.0.1:{env.number('PORT', '8080')}", is_off=True)  # fmt: skip
+                   counting.JSON_LISTEN.variable, f"127.0.0.1:{env.number('PORT', '8080')}", is_off=True)  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tollhouse.__main__ import app
+from tollhouse.options import unknown_variables
 from tollhouse.ratelimit_env import render, translate
 
 EVERYTHING = {
@@ -107,6 +108,21 @@ def test_without_a_setting_its_defaults_are_carried_over():
         "TOLLHOUSE_STORE": "unix:///var/run/nutcracker/ratelimit.sock",
     }
     assert "HOME" not in text
+
+
+def test_serve_takes_what_is_printed(tmp_path):
+    (tmp_path / "config").mkdir()
+    given = {**EVERYTHING, "RUNTIME_ROOT": str(tmp_path), "RUNTIME_SUBDIRECTORY": "", "REDIS_AUTH": ""}
+    given |= {"EXPIRATION_JITTER_MAX_SECONDS": "999999", "LOCAL_CACHE_SIZE_IN_BYTES": "1000000000"}
+    lines = translate(given, is_file=True)
+    environment = {line.variable: line.value for line in lines if line.variable and not line.is_off}
+    result = CliRunner().invoke(app, ["serve", "ratelimit", "--log-level", "loud"], env=environment)
+    assert result.stderr.startswith("tollhouse serve: --log-level must be one of ")
+
+
+def test_what_is_printed_is_known_to_serve():
+    text = render(translate(EVERYTHING, is_file=True))
+    assert unknown_variables(variables(text)) == []
 
 
 @pytest.mark.parametrize(
