@@ -23,7 +23,7 @@ from chassis.clock import Clock
 from chassis.store_channel import ChannelRules, StoreChannel, StoreUnavailable, Unavailability
 from chassis.store_places import close, store_opener
 from chassis.store_url import StoreLogin
-from chassis.store_watch import EPOCH_KEY, StoreWatch
+from chassis.store_watch import StoreWatch
 
 __all__ = ["StoreLink", "StoreSettings", "StoreUnavailable", "Unavailability"]
 
@@ -94,7 +94,6 @@ class StoreLink:
     ) -> None:
         self._open = store_opener(url, settings.connect_timeout_seconds, settings.login)
         self.watch = watch = settings.watch
-        self._first_keys = () if watch is None else (EPOCH_KEY,)
         self._scripts = {name: _script(text if watch is None else watch.wrap(text)) for name, text in scripts.items()}
         self._clock = clock
         self._settings = settings
@@ -155,9 +154,14 @@ class StoreLink:
             timer.cancel()
 
     def submit(
-        self, script: str, keys: Sequence[str], args: Sequence[str | int], deadline: float
+        self,
+        script: str,
+        keys: Sequence[str],
+        args: Sequence[str | int],
+        deadline: float,
+        watch: StoreWatch | None = None,
     ) -> asyncio.Future[list[Any]]:
-        """Send one call now and return its reply to come.
+        """Send one call now and return its reply to come; `watch` judges its epoch in place of the link's own.
 
         The future is settled by the reply or the end of the connection, at the latest after
         `reply_timeout_seconds`; callers with a nearer deadline keep it themselves.
@@ -177,11 +181,14 @@ class StoreLink:
             raise StoreUnavailable(Unavailability.STALLED)
         self._sequence += 1
         sha = self._scripts[script].sha
-        keys = (*self._first_keys, *keys)
+        watch = watch or self.watch
+        see = None
+        if watch is not None:
+            keys, see = (watch.key, *keys), watch.see
         packed = hiredis.pack_command((b"EVALSHA", sha, len(keys), *keys, self._sequence, *args))  # type: ignore[arg-type]
         if self._settings.wait_replicas:
             packed += self._wait(deadline - now)
-        return channel.send(packed, self._sequence, now)
+        return channel.send(packed, self._sequence, now, see)
 
     def _wait(self, seconds: float) -> bytes:
         """Return the WAIT that goes out behind a call: it ends before the connection is given up for slow."""
@@ -232,8 +239,7 @@ class StoreLink:
             if connection is not None:
                 await close(connection)
             raise
-        see = None if self.watch is None else self.watch.see
-        rules = ChannelRules(self._settings.reply_timeout_seconds, see, self._settings.wait_replicas)
+        rules = ChannelRules(self._settings.reply_timeout_seconds, self._settings.wait_replicas)
         return StoreChannel(connection, self._clock, rules)
 
     async def _load(self, connection: Any, script: _Script) -> None:

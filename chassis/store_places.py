@@ -42,7 +42,7 @@ def store_opener(url: str, connect_timeout_seconds: float, login: StoreLogin | N
     if url.partition("://")[0] in SENTINEL_SCHEMES:
         return _Sentinels.from_url(url, connect_timeout_seconds, login).open
     make = connection_factory(url, connect_timeout_seconds, login)
-    return lambda: _connected(make())
+    return lambda: connected(make())
 
 
 async def close(connection: Any) -> None:
@@ -71,7 +71,7 @@ class _Sentinels:
             raise ValueError("store URL: the path must name the service that the sentinels watch")
 
         def make(host: str, port: int) -> Any:
-            place = f"{user}@{_spelled(host)}:{port}" if user else f"{_spelled(host)}:{port}"
+            place = f"{user}@{spelled(host)}:{port}" if user else f"{spelled(host)}:{port}"
             node = urlunsplit((SENTINEL_SCHEMES[parts.scheme], place, f"/{database}", parts.query, ""))
             return connection_factory(node, connect_timeout_seconds, login)()
 
@@ -96,7 +96,7 @@ class _Sentinels:
             for client in sentinel.sentinels:
                 with contextlib.suppress(RedisError, OSError):
                     await client.aclose()
-        connection = await _connected(self.make(host, port))
+        connection = await connected(self.make(host, port))
         try:
             await connection.send_command("ROLE")
             role = await connection.read_response(disable_decoding=True)
@@ -108,7 +108,8 @@ class _Sentinels:
         return connection
 
 
-async def _connected(connection: Any) -> Any:
+async def connected(connection: Any) -> Any:
+    """Connect and return a connection; one that fails is closed."""
     try:
         await connection.connect()
     except BaseException:
@@ -131,5 +132,6 @@ def read_nodes(hosts: str, default_port: int) -> tuple[tuple[str, int], ...]:
     return tuple(nodes)
 
 
-def _spelled(host: str) -> str:
+def spelled(host: str) -> str:
+    """Return a host as it stands in a URL."""
     return f"[{host}]" if ":" in host else host

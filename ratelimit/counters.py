@@ -89,11 +89,10 @@ class CounterStore(Protocol):
     def is_available(self) -> bool:
         """Whether a hit sent now has a store to go to."""
 
-    @property
-    def doubt(self) -> str:
-        """Why amounts cannot be counted here, a fixed text; empty when nothing speaks against it.
+    def doubt_about(self, key: str) -> str:
+        """Return why amounts cannot be counted at a key, a fixed text; empty when nothing speaks against it.
 
-        Read after a hit, it knows what that hit's call found: an emptied store is noticed by the first hit after.
+        Asked after a hit, it knows what that hit's call found: an emptied store is noticed by the first hit after.
         """
 
     def warnings(self) -> tuple[str, ...]:

@@ -46,9 +46,8 @@ class MemoryCounters:
         """Always true; a full store says so hit by hit."""
         return True
 
-    @property
-    def doubt(self) -> str:
-        """Always empty: nobody else can empty it, and whoever chose it knows that it ends with the process."""
+    def doubt_about(self, key: str) -> str:
+        """Return nothing: nobody else can empty it, and whoever chose it knows that it ends with the process."""
         return ""
 
     def warnings(self) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ async def _hit(
     limits: Sequence[Limit], charges: Sequence[Charge], deadline: float, store: CounterStore
 ) -> HitResult | Verdict:
     """Step 4: one call; a verdict where the store gives no reading that amounts may be judged by."""
-    refusal = judge_in_doubt(limits, store.doubt)
+    refusal = judge_in_doubt(limits, store.doubt_about(charges[0].key))
     if refusal is not None:
         # It will be refused, so it costs nothing. It asks all the same: the answer tells when the doubt is over.
         charges = [charge._replace(cost=0) for charge in charges]
@@ -91,7 +91,7 @@ async def _hit(
     except (StoreUnavailable, CounterFault) as error:
         return judge_without_store(limits, str(error))
     # Again: this very call may have been the one that found the store emptied.
-    refusal = refusal if refusal is not None else judge_in_doubt(limits, store.doubt)
+    refusal = refusal if refusal is not None else judge_in_doubt(limits, store.doubt_about(charges[0].key))
     return result if refusal is None else refusal
 
 

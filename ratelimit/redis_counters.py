@@ -5,13 +5,16 @@ Each hit is judged on its own and in order; `GatheredCalls` says when it is sent
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
 from chassis.clock import Clock
+from chassis.cluster_calls import ClusterCalls
 from chassis.gathered_calls import GatheredCalls
+from chassis.store_cluster import StoreCluster
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
+from chassis.store_nodes import is_cluster
 from ratelimit.counters import MAX_COUNT, Charge, CounterFault, HitResult, Reading, check_charges
 
 _SCRIPT = "hit"
@@ -21,20 +24,27 @@ _CHARGED, _OVER, _POISONED = 1, 0, 2
 class RedisCounters:
     """A `CounterStore` over a `StoreLink` that knows the script `hit`."""
 
-    def __init__(self, link: StoreLink, clock: Clock) -> None:
-        self._watch = link.watch
-        self._calls: GatheredCalls[Sequence[Charge], HitResult] = GatheredCalls(
-            link, _SCRIPT, clock, pack_hits, _read_answer
-        )
+    def __init__(self, link: StoreLink | StoreCluster, clock: Clock) -> None:
+        self._ask: Callable[[Sequence[Charge], float], Awaitable[HitResult]]
+        self._calls: GatheredCalls[Sequence[Charge], HitResult] | ClusterCalls[Sequence[Charge], HitResult]
+        if isinstance(link, StoreCluster):
+            calls = ClusterCalls(link, _SCRIPT, clock, pack_hits, _read_answer)
+            # All charges of a hit share their hash tag, the merchant.
+            self._ask = lambda charges, deadline: calls.ask_at(charges[0].key, charges, deadline)
+            self._calls = calls
+        else:
+            self._calls = GatheredCalls(link, _SCRIPT, clock, pack_hits, _read_answer)
+            self._ask = self._calls.ask
 
     @classmethod
     def from_url(cls, url: str, clock: Clock, settings: StoreSettings = StoreSettings()) -> RedisCounters:  # noqa: B008
-        """Return counters in the store at `url`; see `StoreLink` for what it may be.
+        """Return counters in the store at `url`; see `StoreLink` and `StoreCluster` for what it may be.
 
         Raises:
             ValueError: The URL is not understood; its text is not repeated.
         """
-        return cls(StoreLink(url, hit_scripts(), clock=clock, settings=settings), clock)
+        kind = StoreCluster if is_cluster(url) else StoreLink
+        return cls(kind(url, hit_scripts(), clock=clock, settings=settings), clock)
 
     async def start(self) -> None:
         """Begin to connect; never fails because the store is away."""
@@ -49,20 +59,19 @@ class RedisCounters:
         """Whether a hit sent now has a store to go to."""
         return self._calls.is_available
 
-    @property
-    def doubt(self) -> str:
-        """Why amounts cannot be counted here; empty without a watch, and when it has none."""
-        return self._calls.doubt
+    def doubt_about(self, key: str) -> str:
+        """Why amounts cannot be counted at a key; empty without a watch, and when it has none."""
+        return self._calls.doubt_about(key)
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the store."""
-        return () if self._watch is None else self._watch.warnings()
+        return self._calls.warnings()
 
     async def hit(self, charges: Sequence[Charge], deadline: float) -> HitResult:
         """Check all charges, then add all or none; see `CounterStore.hit`."""
         check_charges(charges)
         # A caller that has given up before its hit was sent is never charged.
-        return await self._calls.ask(charges, deadline)
+        return await self._ask(charges, deadline)
 
 
 def hit_scripts() -> dict[str, str]:

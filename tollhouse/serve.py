@@ -25,6 +25,7 @@ from chassis.record import STDOUT
 from chassis.secret_file import SecretInvalid, read_one_line
 from chassis.service import Service
 from chassis.settings import quiet_grpc
+from chassis.store_nodes import CLUSTER_SCHEMES, is_cluster
 from chassis.store_places import SENTINEL_SCHEMES
 from chassis.store_url import has_password
 from chassis.tls import TlsOptions
@@ -259,6 +260,8 @@ def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
         raise UsageError("--single-replica belongs to ratelimit; extauthz counts nothing")
     if service is ServiceName.EXTAUTHZ and settings.store == EMBEDDED_STORE:
         raise UsageError("--store embedded: belongs to ratelimit; memory: remembers proofs for one lone process")
+    if service is ServiceName.EXTAUTHZ and is_cluster(settings.store):
+        raise UsageError("--store: a cluster is for ratelimit; used proofs go to a store with one primary")
     if not settings.store:
         _check_storeless(service, has_login=bool(login))
         return
@@ -283,8 +286,8 @@ def _check_storeless(service: ServiceName, *, has_login: bool) -> None:
 
 
 def _check_store_url(settings: ServiceSettings) -> None:
-    sentinels = (f"{scheme}://" for scheme in SENTINEL_SCHEMES)
-    known = ("redis://", "rediss://", "unix://", *sentinels, EMBEDDED_STORE, MEMORY_STORE)
+    several = (f"{scheme}://" for scheme in (*SENTINEL_SCHEMES, *CLUSTER_SCHEMES))
+    known = ("redis://", "rediss://", "unix://", *several, EMBEDDED_STORE, MEMORY_STORE)
     if not settings.store.startswith(known):
         raise UsageError(f"--store must be one of {', '.join(known)}")
     try:

@@ -127,3 +127,71 @@ async def guarded(directory: Path, sentinels: int = 1) -> AsyncIterator[Guarded]
     async with started(fleet.primary, fleet.replica, *fleet.sentinels):
         await fleet.replicated()
         yield fleet
+
+
+class Cluster:
+    """Primaries without replicas that share the slots evenly."""
+
+    def __init__(self, directory: Path, primaries: int = 3) -> None:
+        ports = free_ports(2 * primaries)
+        self.nodes = [
+            Server(directory, port, "--cluster-enabled", "yes", "--cluster-port", str(bus), *_NEVER_PARTIAL)
+            for port, bus in zip(ports[::2], ports[1::2], strict=True)
+        ]
+        self._buses = ports[1::2]
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(f'{LOOPBACK}:{node.port}' for node in self.nodes)}"
+
+    @property
+    def first_slots(self) -> list[int]:
+        """The first slot of each node."""
+        return [place * (16384 // len(self.nodes)) for place in range(len(self.nodes))]
+
+    async def join(self) -> None:
+        """Share out the slots, introduce the nodes, and wait until each says that all is well."""
+        share = 16384 // len(self.nodes)
+        for place, node in enumerate(self.nodes):
+            last = 16383 if node is self.nodes[-1] else (place + 1) * share - 1
+            await node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", place * share, last)
+            await node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
+            await self.nodes[0].client.execute_command("CLUSTER", "MEET", LOOPBACK, node.port, self._buses[place])
+        for node in self.nodes:
+            await until_told(partial(self.is_well, node))
+
+    async def is_well(self, node: Server) -> bool:
+        said = await node.client.execute_command("CLUSTER", "INFO")
+        text = said if isinstance(said, dict) else dict(line.split(":") for line in said.decode().split())
+        return (text["cluster_state"], text["cluster_known_nodes"]) == ("ok", str(len(self.nodes)))
+
+    def owner(self, slot: int) -> Server:
+        """Return the node that was given a slot."""
+        share = 16384 // len(self.nodes)
+        return self.nodes[min(slot // share, len(self.nodes) - 1)]
+
+    async def begin_move(self, slot: int, source: Server, target: Server) -> None:
+        names = [(await node.client.execute_command("CLUSTER", "MYID")).decode() for node in (source, target)]
+        await target.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[0])
+        await source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[1])
+
+    async def end_move(self, slot: int, source: Server, target: Server) -> None:
+        keys = await source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1000)
+        if keys:
+            await source.client.execute_command("MIGRATE", LOOPBACK, target.port, "", 0, 5000, "KEYS", *keys)
+        name = (await target.client.execute_command("CLUSTER", "MYID")).decode()
+        for node in (target, source, *(each for each in self.nodes if each not in (source, target))):
+            await node.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+
+_NEVER_PARTIAL = ("--cluster-require-full-coverage", "no", "--cluster-node-timeout", "2000")
+"""A node goes on with its slots when another one is away."""
+
+
+@asynccontextmanager
+async def clustered(directory: Path) -> AsyncIterator[Cluster]:
+    """A cluster of three primaries that is well."""
+    cluster = Cluster(directory)
+    async with started(*cluster.nodes):
+        await cluster.join()
+        yield cluster
