@@ -40,6 +40,7 @@ class ServiceSettings:
         store_password_file: Name of the file with the store's password; empty for none.
         store_username: ACL user of the store; empty for its default user.
         dpop_nonce_key_file: Name of the file with the keys that DPoP nonces are made with; empty for none.
+        sentinel_password_file: Name of the file with the password of the store's sentinels; empty for none.
         store_wait_replicas: How many replicas of the store must confirm a charge; 0 for none.
         single_replica: One lone process counts, so a store that ends with it may be used and may forget.
         jwks_snapshot: Directory where the keys of token issuers are kept for the next start; empty for none.
@@ -74,6 +75,7 @@ class ServiceSettings:
     dpop_nonce_key_file: str = ""
     single_replica: bool = False
     store_wait_replicas: int = 0
+    sentinel_password_file: str = ""
     descriptors: str = ""
     descriptors_compat: str = ""
     merge_domains: bool = False
@@ -94,12 +96,13 @@ class ServiceSettings:
     def store_settings(self) -> StoreSettings:
         """Return how a store at a URL is logged in to."""
         path = self.store_password_file
-        login = StoreLogin(path, self.store_username) if path else None
+        has_login = path or self.sentinel_password_file
+        login = StoreLogin(path, self.store_username, self.sentinel_password_file) if has_login else None
         return StoreSettings(login=login, wait_replicas=self.store_wait_replicas)
 
     def store_warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the store's password file."""
-        return exposure_warnings(self.store_password_file)
+        return (*exposure_warnings(self.store_password_file), *exposure_warnings(self.sentinel_password_file))
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment entry that `read_settings` reads."""

@@ -121,6 +121,13 @@ STORE_PASSWORD_FILE = Setting(
     None,
     "FILE",
 )
+SENTINEL_PASSWORD_FILE = Setting(
+    "--sentinel-password-file",
+    "File with the password of the store's sentinels.",
+    "One line, mode 600. Read at every connect. Whoever can speak for a sentinel can name another store.",
+    None,
+    "FILE",
+)
 DPOP_NONCE_KEY_FILE = Setting(
     "--dpop-nonce-key-file",
     "File with the keys that DPoP nonces are made with.",
@@ -266,7 +273,7 @@ SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
         ERRORS_URI,
         REALM,
     ),
-    "Secrets": (CARD_KEY_FILE, DPOP_NONCE_KEY_FILE, STORE_PASSWORD_FILE, ADMIN_TOKEN_FILE),
+    "Secrets": (CARD_KEY_FILE, DPOP_NONCE_KEY_FILE, STORE_PASSWORD_FILE, SENTINEL_PASSWORD_FILE, ADMIN_TOKEN_FILE),
     "Store": (STORE, SINGLE_REPLICA, STORE_WAIT_REPLICAS, STORE_USERNAME),
     "Descriptors": DESCRIPTOR_SETTINGS,
     "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),

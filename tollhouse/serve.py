@@ -237,8 +237,8 @@ def _check_secrets(service: ServiceName, settings: ServiceSettings) -> None:
             read_card_keys_file(settings.dpop_nonce_key_file)
         if settings.card_key_file:
             read_card_keys_file(settings.card_key_file)
-        if settings.store_password_file:
-            read_one_line(settings.store_password_file)
+        for path in filter(None, (settings.store_password_file, settings.sentinel_password_file)):
+            read_one_line(path)
     except SecretInvalid as error:
         raise UsageError(str(error)) from error
 
@@ -256,6 +256,8 @@ def _check_snapshot(service: ServiceName, settings: ServiceSettings) -> None:
 
 def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
     login = settings.store_password_file or settings.store_username
+    if settings.sentinel_password_file and settings.store.partition("://")[0] not in SENTINEL_SCHEMES:
+        raise UsageError("--sentinel-password-file needs a --store that is found by its sentinels")
     if service is ServiceName.EXTAUTHZ and settings.single_replica:
         raise UsageError("--single-replica belongs to ratelimit; extauthz counts nothing")
     if service is ServiceName.EXTAUTHZ and settings.store == EMBEDDED_STORE:
@@ -292,7 +294,9 @@ def _check_store_url(settings: ServiceSettings) -> None:
         raise UsageError(f"--store must be one of {', '.join(known)}")
     try:
         # First: it never repeats the URL, so neither does whatever is said after it.
-        ratelimit.server.open_store(replace(settings, store_password_file="", store_username=""), SystemClock())
+        ratelimit.server.open_store(
+            replace(settings, store_password_file="", store_username="", sentinel_password_file=""), SystemClock()
+        )
         if has_password(settings.store):
             raise UsageError(
                 "--store holds a password, and every user of the machine can read it in the process list: put it in a "

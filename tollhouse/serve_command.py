@@ -29,6 +29,9 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
     store_wait_replicas: Annotated[int, of.STORE_WAIT_REPLICAS.option()] = of.STORE_WAIT_REPLICAS.default,
     store_username: Annotated[str, of.STORE_USERNAME.option()] = of.STORE_USERNAME.default,
     store_password_file: Annotated[Path | None, of.STORE_PASSWORD_FILE.option()] = of.STORE_PASSWORD_FILE.default,
+    sentinel_password_file: Annotated[
+        Path | None, of.SENTINEL_PASSWORD_FILE.option()
+    ] = of.SENTINEL_PASSWORD_FILE.default,
     dpop_nonce_key_file: Annotated[Path | None, of.DPOP_NONCE_KEY_FILE.option()] = of.DPOP_NONCE_KEY_FILE.default,
     card_key_file: Annotated[Path | None, of.CARD_KEY_FILE.option()] = of.CARD_KEY_FILE.default,
     jwks_snapshot: Annotated[Path | None, of.JWKS_SNAPSHOT.option()] = of.JWKS_SNAPSHOT.default,
@@ -99,6 +102,7 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         store_username=store_username,
         single_replica=single_replica,
         store_wait_replicas=store_wait_replicas,
+        sentinel_password_file=_name_of(sentinel_password_file),
         dpop_nonce_key_file=_name_of(dpop_nonce_key_file),
         jwks_snapshot=_name_of(jwks_snapshot),
     )

@@ -29,6 +29,7 @@ _Result = TypeVar("_Result")
 
 _Store = Annotated[str, of.STORE.option()]
 _Username = Annotated[str, of.STORE_USERNAME.option()]
+_SentinelPasswordFile = Annotated[Path | None, of.SENTINEL_PASSWORD_FILE.option()]
 _PasswordFile = Annotated[Path | None, of.STORE_PASSWORD_FILE.option()]
 
 
@@ -41,10 +42,15 @@ class _UrlError(ValueError):
 
 
 @store_app.command("status")
-def status_command(store: _Store, store_username: _Username = "", store_password_file: _PasswordFile = None) -> None:
+def status_command(
+    store: _Store,
+    store_username: _Username = "",
+    store_password_file: _PasswordFile = None,
+    sentinel_password_file: _SentinelPasswordFile = None,
+) -> None:
     """Print what the store is; exit code 1 when amounts would not be counted in it."""
     try:
-        statuses = _run(store, _look(store, _login(store_username, store_password_file)))
+        statuses = _run(store, _look(store, _login(store_username, store_password_file, sentinel_password_file)))
     except StoreRefused as error:
         raise _refusal(error) from error
     for name, status in statuses.items():
@@ -54,12 +60,13 @@ def status_command(store: _Store, store_username: _Username = "", store_password
 
 
 @store_app.command("accept-empty")
-def accept_empty_command(
+def accept_empty_command(  # noqa: PLR0913 - one parameter an option
     store: _Store,
     operator: Annotated[str, typer.Option(help="Who accepts it; kept in the store.")],
     reason: Annotated[str, typer.Option(help="Why what the store has forgotten may be forgotten; kept in the store.")],
     store_username: _Username = "",
     store_password_file: _PasswordFile = None,
+    sentinel_password_file: _SentinelPasswordFile = None,
 ) -> None:
     """Accept a store that has lost counters: amounts are counted in it again, from what it holds now.
 
@@ -68,7 +75,7 @@ def accept_empty_command(
     try:
         _check_text("--operator", operator)
         _check_text("--reason", reason)
-        login = _login(store_username, store_password_file)
+        login = _login(store_username, store_password_file, sentinel_password_file)
         record = _run(store, _accept(store, login, operator, reason))
     except StoreRefused as error:
         raise _refusal(error) from error
@@ -91,12 +98,11 @@ def status_lines(status: StoreStatus) -> list[str]:
     return [*lines, f"amounts      {'not counted: ' + status.doubt if status.doubt else 'counted'}"]
 
 
-def _login(username: str, password_file: Path | None) -> StoreLogin | None:
-    if password_file is None:
-        if username:
-            raise StoreRefused("--store-username needs --store-password-file")
-        return None
-    return StoreLogin(str(password_file.absolute()), username)
+def _login(username: str, password_file: Path | None, sentinel_password_file: Path | None) -> StoreLogin | None:
+    if username and password_file is None:
+        raise StoreRefused("--store-username needs --store-password-file")
+    names = ["" if path is None else str(path.absolute()) for path in (password_file, sentinel_password_file)]
+    return StoreLogin(names[0], username, names[1]) if any(names) else None
 
 
 def _check_text(name: str, text: str) -> None:

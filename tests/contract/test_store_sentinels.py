@@ -16,6 +16,7 @@ import pytest
 from chassis.clock import SystemClock
 from chassis.store_link import StoreSettings, StoreUnavailable
 from chassis.store_places import store_opener
+from chassis.store_url import StoreLogin
 from chassis.store_watch import StoreWatch
 from helpers.store_fleets import LOOPBACK, SERVICE, Guarded, guarded
 from helpers.waiting import until_told
@@ -125,6 +126,18 @@ async def test_first_sentinel_that_hangs_is_passed_over(tmp_path: Path):
         fleet.sentinels[0].send_signal(signal.SIGSTOP)
         async with counting(fleet.url) as counters:
             assert await charge_until_answered(counters) == 1
+
+
+async def test_sentinels_with_a_password_are_asked_with_the_one_in_the_file(tmp_path: Path):
+    path = tmp_path / "password"
+    path.write_text("wrong\n")
+    path.chmod(0o600)
+    login = StoreLogin("", sentinel_password_file=str(path))
+    settings = replace(QUICK, login=login)
+    async with guarded(tmp_path, sentinel_password="open-sesame") as fleet, counting(fleet.url, settings) as counters:
+        assert await charge(counters) is None
+        path.write_text("open-sesame\n")
+        assert await charge_until_answered(counters) == 1
 
 
 async def test_sentinels_that_watch_no_such_service_leave_no_store(tmp_path: Path):

@@ -24,14 +24,16 @@ LOOPBACK = "127.0.0.1"
 class Server:
     """One server process; `client` meddles with it from outside."""
 
-    def __init__(self, directory: Path, port: int, *options: str, is_sentinel: bool = False) -> None:
+    def __init__(
+        self, directory: Path, port: int, *options: str, is_sentinel: bool = False, password: str | None = None
+    ) -> None:
         self.port = port
         self.home = directory / str(port)
         self.home.mkdir()
         self._options = options
         self._is_sentinel = is_sentinel
         self.process: subprocess.Popen[bytes] | None = None
-        self.client = redis.asyncio.Redis(host=LOOPBACK, port=port, protocol=2, socket_timeout=5)
+        self.client = redis.asyncio.Redis(host=LOOPBACK, port=port, protocol=2, socket_timeout=5, password=password)
 
     async def start(self) -> None:
         with (self.home / "log").open("ab") as log:
@@ -88,7 +90,7 @@ def _replica_of(port: int) -> tuple[str, ...]:
 class Guarded:
     """A primary, its replica, and sentinels that promote the replica when the primary is away."""
 
-    def __init__(self, directory: Path, sentinels: int = 1) -> None:
+    def __init__(self, directory: Path, sentinels: int = 1, sentinel_password: str | None = None) -> None:
         first, second, *ports = free_ports(2 + sentinels)
         self.primary = Server(directory, first)
         self.replica = Server(directory, second, *_replica_of(first))
@@ -97,7 +99,11 @@ class Guarded:
             f"sentinel down-after-milliseconds {SERVICE} 500",
             f"sentinel failover-timeout {SERVICE} 3000",
         ]
-        self.sentinels = [Server(directory, port, *options, is_sentinel=True) for port in ports]
+        if sentinel_password is not None:
+            options.append(f"requirepass {sentinel_password}")
+        self.sentinels = [
+            Server(directory, port, *options, is_sentinel=True, password=sentinel_password) for port in ports
+        ]
 
     @property
     def url(self) -> str:
@@ -121,9 +127,9 @@ class Guarded:
 
 
 @asynccontextmanager
-async def guarded(directory: Path, sentinels: int = 1) -> AsyncIterator[Guarded]:
+async def guarded(directory: Path, sentinels: int = 1, sentinel_password: str | None = None) -> AsyncIterator[Guarded]:
     """Primary, replica and sentinels, in step."""
-    fleet = Guarded(directory, sentinels)
+    fleet = Guarded(directory, sentinels, sentinel_password)
     async with started(fleet.primary, fleet.replica, *fleet.sentinels):
         await fleet.replicated()
         yield fleet

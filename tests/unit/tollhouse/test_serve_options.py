@@ -124,6 +124,7 @@ def test_variable_stands_for_its_option_and_the_option_wins():
         ((*EXTAUTHZ, "--store", "redis+cluster://store"), "a cluster is for ratelimit"),
         ((*RATELIMIT, "--store", "redis+cluster://:hunter2@store"), "--store-password-file"),
         ((*RATELIMIT, "--store", "redis+sentinel://:hunter2@store/s"), "--store-password-file"),
+        ((*RATELIMIT, "--store", "redis://store", "--sentinel-password-file", "/nowhere"), "/nowhere: No such"),
         ((*EXTAUTHZ, "--single-replica"), "--single-replica belongs to ratelimit"),
         ((*RATELIMIT, "--card-key-file", "/nowhere"), "--card-key-file belongs to extauthz"),
         ((*EXTAUTHZ, "--card-key-file", "/nowhere"), "/nowhere: No such file"),
