@@ -140,7 +140,7 @@ def open_descriptors(
     def engine(*, is_compat: bool) -> DescriptorEngine:
         options = engine_options(settings, is_compat=is_compat)
         held = HeldOver(options.local_cache_keys, is_compat=is_compat)
-        return DescriptorEngine(stores, options, means.clock, statistics, held, random.SystemRandom().random)
+        return DescriptorEngine(stores, options, means.clock, statistics, held, random.random)
 
     engines = Engines(
         engine(is_compat=False),

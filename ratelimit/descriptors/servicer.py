@@ -18,6 +18,7 @@ from policy.descriptors.tree import DescriptorSet
 from policy.handoff import DOMAIN
 from ratelimit.descriptors.engine import DescriptorEngine, StoreFailed
 from ratelimit.descriptors.model import DescriptorAnswer, DescriptorQuery, EngineOptions
+from ratelimit.descriptors.tally import MAX_HITS_PER_TALLY
 from ratelimit.descriptors.wire import parse_descriptor_query, render_answer
 from ratelimit.model import OverLimit
 from ratelimit.pipeline import Trail
@@ -34,6 +35,9 @@ NO_DOMAIN: Final = "rate limit domain must not be empty"
 NO_DESCRIPTORS: Final = "rate limit descriptor list must not be empty"
 NO_CONFIGURATION: Final = "no rate limit configuration loaded"
 NO_STORE: Final = "the counter store gave no answer"
+
+MAX_DESCRIPTORS: Final = MAX_HITS_PER_TALLY - 1
+"""One place is left for what `stores` adds."""
 
 log = logging.getLogger("ratelimit")
 
@@ -146,6 +150,8 @@ async def _judge(
             raise RpcError(StatusCode.UNKNOWN, problem)
         reason = Reason.POLICY_UNAVAILABLE if rules is None else Reason.LIMIT_REQUEST_INVALID
         return _refused(reason, problem)
+    if len(query.descriptors) > MAX_DESCRIPTORS:
+        return _refused(Reason.LIMIT_REQUEST_INVALID, "more descriptors than one request may have")
     if engine.clock.monotonic() >= deadline:
         return _refused(Reason.OVERLOADED)
     return await engine.decide(rules, query, deadline)

@@ -85,6 +85,13 @@ async def test_giving_back_opens_a_limit_that_memory_held_over(tmp_path):
         assert (await call(service, _with_hits(1))).overall_code == OK
 
 
+@pytest.mark.parametrize("compat", MODES)
+async def test_request_with_very_many_descriptors_is_refused(tmp_path, compat):
+    async with descriptor_service(descriptor_settings(tmp_path, SHOP, descriptors_compat=compat)) as service:
+        many = limit_request("shop", *({"user": str(number)} for number in range(300)))
+        assert (await call(service, many)).overall_code == OVER
+
+
 async def test_metadata_of_one_request_never_shows_in_another(tmp_path):
     async with descriptor_service(descriptor_settings(tmp_path, META, descriptor_metadata=True)) as service:
         both = await call(service, limit_request("meta", {"a": "x"}, {"b": "x"}))
