@@ -120,6 +120,32 @@ def test_what_a_change_loosens_is_said(after, said):
     assert said in "".join(sentences)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("{key: user, value: vip}", ["'edge.user_vip' has no limit any more"]),
+        ("{key: user, value: 'v*', rate_limit: {unlimited: true}}", ["'edge.user_v*' is unlimited now"]),
+        (
+            "{key: user, value: vip, rate_limit: {unit: minute, requests_per_unit: 9}}",
+            ["'edge.user_vip' goes from 5 a minute to 9 a minute"],
+        ),
+        ("{key: user, value: vip, rate_limit: {unit: minute, requests_per_unit: 1}}", []),
+        ("{key: other}", []),
+    ],
+)
+@pytest.mark.parametrize("options", [DEFAULT, COMPAT])
+def test_exemption_beside_a_limit_is_said(more, said, options):
+    after = EDGE.replace("}}]", f"}}}}, {more}]")
+    assert loosened(read_sound(EDGE, options=options), read_sound(after, options=options)) == said
+
+
+def test_large_sets_are_compared_rule_by_rule():
+    many = ", ".join(f"{{key: k{number}, rate_limit: {{unit: day, requests_per_unit: 5}}}}" for number in range(1200))
+    before = f"domain: d\ndescriptors: [{many}]"
+    after = before.replace("k7, rate_limit: {unit: day, requests_per_unit: 5}", "k7, rate_limit: {unlimited: true}")
+    assert loosened(read_sound(before), read_sound(after)) == ["'d.k7' is unlimited now"]
+
+
 LISTED = ("tollhouse.yaml", "  - risk.yaml\n", "  - risk.yaml\n  - descriptors/edge.yaml\n")
 
 
