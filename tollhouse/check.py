@@ -112,6 +112,11 @@ def _summary(policy: PolicySet | None, errors: int, warnings: int) -> str:
         _counted(len(policy.merchants.merchants), "merchant"),
         _counted(len(policy.quotas.quotas), "quota"),
         _counted(len(policy.risk.rules), "rule"),
+        *(
+            []
+            if policy.descriptors is None
+            else [f"{_counted(count_limits(policy.descriptors), 'limit')} by descriptors"]
+        ),
     )
     return f"OK revision {policy.revision}: {', '.join(counts)}{noted}{_needs(policy)}"
 

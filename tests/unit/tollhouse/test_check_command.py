@@ -119,6 +119,14 @@ def test_descriptor_files_are_checked_as_the_service_is_told_to_read_them(tmp_pa
     assert printed["summary"].endswith(": 1 domain, 2 limits, 2 warnings (as envoyproxy/ratelimit reads them)")
 
 
+def test_descriptor_files_of_a_policy_set_are_counted(tmp_path):
+    listed = ("tollhouse.yaml", "  - risk.yaml\n", "  - risk.yaml\n  - descriptors/edge.yaml\n")
+    (tmp_path / "descriptors").mkdir()
+    (tmp_path / "descriptors" / "edge.yaml").write_text(EDGE.replace("010", "10"))
+    result = check(str(write_set(tmp_path, listed)))
+    assert (result.exit_code, result.stdout[-27:]) == (0, "1 rule, 1 limit by descriptors\n"[-27:])
+
+
 def test_descriptors_option_says_what_an_empty_directory_was_meant_to_be(tmp_path):
     assert "P020" in check(str(tmp_path)).stdout
     assert "P137" in check(str(tmp_path), "--descriptors").stdout
