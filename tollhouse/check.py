@@ -107,17 +107,14 @@ def _summary(policy: PolicySet | None, errors: int, warnings: int) -> str:
     noted = _noted(warnings)
     if policy is None:
         return f"{_counted(errors, 'problem')}{noted}, nothing loaded"
-    counts = (
+    counts: tuple[str, ...] = (
         _counted(len(policy.routes.operations), "operation"),
         _counted(len(policy.merchants.merchants), "merchant"),
         _counted(len(policy.quotas.quotas), "quota"),
         _counted(len(policy.risk.rules), "rule"),
-        *(
-            []
-            if policy.descriptors is None
-            else [f"{_counted(count_limits(policy.descriptors), 'limit')} by descriptors"]
-        ),
     )
+    if policy.descriptors is not None:
+        counts += (f"{_counted(count_limits(policy.descriptors), 'limit')} by descriptors",)
     return f"OK revision {policy.revision}: {', '.join(counts)}{noted}{_needs(policy)}"
 
 
