@@ -45,6 +45,11 @@ class ClusterCalls(Generic[Question, Answer]):
         """Return why the slot of a key cannot be trusted to remember; empty when nothing speaks against it."""
         return self._cluster.slot(slot_of(key)).doubt
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether some slot that was used cannot be trusted to remember."""
+        return self._cluster.is_doubted
+
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know, each thing once."""
         return self._cluster.warnings()

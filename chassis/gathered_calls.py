@@ -103,6 +103,11 @@ class GatheredCalls(Generic[Question, Answer]):
         """
         return "" if self._link.watch is None else self._link.watch.doubt
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether the store cannot be trusted to remember."""
+        return self._link.watch is not None and bool(self._link.watch.doubt)
+
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the store; nothing without a watch."""
         return () if self._link.watch is None else self._link.watch.warnings()

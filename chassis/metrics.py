@@ -140,6 +140,11 @@ class ServiceMetrics:
         store_up = self._gauge("tollhouse_store_up", "1 while the counter store answers.")
         store_up.set_function(lambda: float(is_up()))
 
+    def watch_store_doubt(self, is_doubted: Callable[[], bool]) -> None:
+        """Have each scrape ask whether the counter store may have forgotten something."""
+        doubted = self._gauge("tollhouse_store_doubted", "1 while amounts are not counted: the store may forget.")
+        doubted.set_function(lambda: float(is_doubted()))
+
 
 def _closed(value: str, known: frozenset[str]) -> str:
     if not value:

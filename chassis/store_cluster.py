@@ -72,6 +72,11 @@ class StoreCluster:
         """Whether every primary that is known can be called."""
         return bool(self._links) and all(link.is_connected for link in self._links.values())
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether some slot that was used cannot be trusted to remember."""
+        return any(slot.doubt for slot in self._slots.values())
+
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know, each thing once."""
         lost = [slot.watch.lost for slot in self._slots.values() if slot.watch is not None and slot.watch.lost]

@@ -95,6 +95,10 @@ class CounterStore(Protocol):
         Asked after a hit, it knows what that hit's call found: an emptied store is noticed by the first hit after.
         """
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether amounts cannot be counted at some key."""
+
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the store, doubts included."""
 

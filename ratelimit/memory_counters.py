@@ -50,6 +50,11 @@ class MemoryCounters:
         """Return nothing: nobody else can empty it, and whoever chose it knows that it ends with the process."""
         return ""
 
+    @property
+    def is_doubted(self) -> bool:
+        """Never, as `doubt_about` says."""
+        return False
+
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know."""
         return ("counters live in this process alone and end with it",)

@@ -63,6 +63,11 @@ class RedisCounters:
         """Why amounts cannot be counted at a key; empty without a watch, and when it has none."""
         return self._calls.doubt_about(key)
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether amounts cannot be counted at some key."""
+        return self._calls.is_doubted
+
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the store."""
         return self._calls.warnings()

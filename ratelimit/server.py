@@ -77,6 +77,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         ),
     )
     metrics.watch_store(lambda: store.is_available)
+    metrics.watch_store_doubt(lambda: store.is_doubted)
     return service
 
 

@@ -91,6 +91,7 @@ async def test_node_that_was_emptied_is_in_doubt_at_once_until_it_is_accepted(tm
         assert (await charge(counters, ours), await charge(counters, theirs)) == (1, 2)
         assert counters.doubt_about(ours) == "the store was emptied: it has no epoch"
         assert counters.doubt_about(theirs) == ""
+        assert counters.is_doubted
         assert counters.warnings()[0] == "the store was emptied: it has no epoch"
         await accept_empty_slots(ClusterNodes(fleet.url, 2.0), "b", "night shift", "burnt")
         assert await charge(counters, ours) is not None

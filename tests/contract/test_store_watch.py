@@ -64,8 +64,10 @@ async def test_first_hit_after_the_store_was_emptied_knows_it(server, admin):
     async with watching(server.url) as counters:
         await hit(counters)
         await admin.flushall()
+        assert not counters.is_doubted
         assert (await hit(counters)).readings[0].used == 1
         assert counters.doubt_about(KEY) == "the store was emptied: it has no epoch"
+        assert counters.is_doubted
         await hit(counters)
         assert counters.doubt_about(KEY)
 
