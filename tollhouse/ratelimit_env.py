@@ -29,6 +29,7 @@ _LEVELS: Final = {
 }  # fmt: skip
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 _BYTES_PER_KEY: Final = 100
+_SENTINEL_PASSWORD_FILE: Final = "/etc/tollhouse/sentinel.password"  # noqa: S105 - a file name
 _PASSWORD_FILE: Final = "/etc/tollhouse/store.password"  # noqa: S105 - a file name
 
 
@@ -184,6 +185,9 @@ def _store(env: Environment) -> Iterator[Line]:
                    of.STORE_PASSWORD_FILE.variable, _PASSWORD_FILE)  # fmt: skip
     if colon and password:
         yield Line("REDIS_AUTH: the ACL user", of.STORE_USERNAME.variable, user)
+    if env.text("REDIS_SENTINEL_AUTH"):
+        comment = "REDIS_SENTINEL_AUTH: write the password into this file, mode 600; it is not repeated here"
+        yield Line(comment, of.SENTINEL_PASSWORD_FILE.variable, _SENTINEL_PASSWORD_FILE)
 
 
 def _per_second(env: Environment) -> Iterator[Line]:
@@ -208,7 +212,9 @@ def _store_lines(env: Environment, prefix: str, variable: str | None, default: s
         yield Line(f"{prefix}_URL: the store that its sentinels name", variable,
                    f"{scheme}+sentinel://{','.join(nodes)}/{url_quote(name, safe='')}{query}")  # fmt: skip
     elif kind == "CLUSTER":
-        yield Line(f"{prefix}_TYPE: a cluster is not translated; see TOLLHOUSE_STORE in docs/configuration.md")
+        if not all(_HOST_AND_PORT.fullmatch(node) for node in url.split(",")):
+            raise BadVariable(f"{prefix}_URL is not HOST:PORT,...")
+        yield Line(f"{prefix}_URL: some nodes of the cluster", variable, f"{scheme}+cluster://{url}{query}")
     elif socket_type == "unix":
         yield Line(f"{prefix}_URL: a Unix socket", variable, f"unix://{url}")
     elif _HOST_AND_PORT.fullmatch(url):

@@ -30,7 +30,6 @@ _EXACT: Final = {
     "REDIS_HEALTH_CHECK_ACTIVE_CONNECTION": _STATUS,
     "REDIS_TIMEOUT": "a call to the store ends within the deadline that Envoy gives it",
     "REDIS_TLS_SKIP_HOSTNAME_VERIFICATION": "whoever can stand in for the store decides what passes",
-    "REDIS_SENTINEL_AUTH": "not translated; see the store in docs/configuration.md",
     "LOG_FORMAT": "logs are one JSON object a line",
     "PROTO": "it means nothing there either",
     "HOST": "/json is off; TOLLHOUSE_JSON_LISTEN opens it on loopback",

@@ -99,6 +99,12 @@ def test_secrets_are_never_repeated():
         assert "hunter" not in text
 
 
+def test_sentinels_get_a_password_file_of_their_own():
+    lines = translate({"REDIS_SENTINEL_AUTH": "hunter2"}, is_file=True)
+    assert variables(render(lines))["TOLLHOUSE_SENTINEL_PASSWORD_FILE"] == "/etc/tollhouse/sentinel.password"
+    assert "hunter2" not in render(lines)
+
+
 def test_without_a_setting_its_defaults_are_carried_over():
     text = render(translate({"HOME": "/root", "TOLLHOUSE_X": "1"}, is_file=False))
     assert variables(text) == {
@@ -129,6 +135,7 @@ def test_what_is_printed_is_known_to_serve():
     ("given", "store"),
     [
         ({"REDIS_TYPE": "SENTINEL", "REDIS_URL": "main,a:26379,b:26379"}, "redis+sentinel://a:26379,b:26379/main"),
+        ({"REDIS_TYPE": "cluster", "REDIS_URL": "a:6379,b:6379"}, "redis+cluster://a:6379,b:6379"),
         ({"REDIS_SOCKET_TYPE": "tcp", "REDIS_URL": "[::1]:6379"}, "redis://[::1]:6379/0"),
         ({"REDIS_URL": "/run/redis.sock"}, "unix:///run/redis.sock"),
     ],
@@ -144,6 +151,7 @@ def test_store_is_named_by_a_url(given, store):
         {"GRPC_PORT": "http"},
         {"REDIS_SOCKET_TYPE": "tcp", "REDIS_URL": "nowhere"},
         {"REDIS_TYPE": "SENTINEL", "REDIS_URL": "a:1"},
+        {"REDIS_TYPE": "CLUSTER", "REDIS_URL": "a"},
         {"LOG_LEVEL": "loud"},
         {"NEAR_LIMIT_RATIO": "much"},
     ],
