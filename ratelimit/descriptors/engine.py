@@ -104,12 +104,12 @@ class DescriptorEngine:
         seconds = limit.window_seconds
         start = int(now) // seconds * seconds
         key = (
-            plain_key(query.domain, found.path, start)
+            bounded_key(plain_key(query.domain, found.path, start))
             if self.options.is_compat
             else typed_key(query.domain, found.path, limit.unit, start)
         )
         return Hit(
-            self.options.key_prefix + bounded_key(key),
+            self.options.key_prefix + key,
             limit.requests_per_unit,
             max(query.hits, 1) if descriptor.hits is None else descriptor.hits,
             descriptor.is_given_back,

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis.store_cluster import slot_of
 from ratelimit.counters import MAX_KEY_BYTES
 from ratelimit.descriptors.match import bounded_key, plain_key, typed_key
 
@@ -18,6 +19,11 @@ def test_two_paths_never_share_a_counter(domain, path, other_domain, other_path)
     is_same = (domain, path) == (other_domain, other_path)
     key, other = typed_key(domain, path, "hour", 3600), typed_key(other_domain, other_path, "hour", 3600)
     assert (key == other) is is_same
+
+
+def test_all_counters_of_a_domain_lie_in_one_slot():
+    keys = [typed_key("d", (("k", value),), "hour", 0) for value in ("a", "}{x}", "x" * 900)]
+    assert len({slot_of(key) for key in keys}) == 1
 
 
 def test_windows_that_begin_together_do_not_share_a_counter():
@@ -35,10 +41,10 @@ def test_compat_names_a_counter_as_envoyproxy_ratelimit_does(path, start, key):
     assert plain_key("domain", path, start) == key
 
 
-@given(st.text(max_size=3000))
-def test_no_value_makes_a_key_that_a_store_refuses(value):
-    key = bounded_key(typed_key("d", (("k", value),), "day", 0))
-    assert len(key.encode()) + 64 <= MAX_KEY_BYTES
+@given(st.text(max_size=3000), st.text(max_size=300))
+def test_no_value_makes_a_key_that_a_store_refuses(value, domain):
+    for key in (typed_key(domain, (("k", value),), "minute", 1), bounded_key(plain_key(domain, (("k", value),), 1))):
+        assert len(key.encode()) + 64 <= MAX_KEY_BYTES
 
 
 def test_long_values_that_differ_keep_counters_apart():
