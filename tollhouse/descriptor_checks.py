@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Final
 
 from chassis.clock import SystemClock
+from chassis.store_nodes import is_cluster
 from chassis.store_url import has_password
 from policy.descriptors.reader import COMPAT_ENVOYPROXY
 from policy.settings import MEMORY_STORE, ServiceSettings
@@ -45,6 +46,8 @@ def check_descriptor_settings(service: str, settings: ServiceSettings) -> None:
         raise ValueError(
             f"--stop-increment-when-over needs --compat {COMPAT_ENVOYPROXY}: else a refused request is never counted"
         )
+    if settings.stop_increment_when_over and any(map(is_cluster, (settings.store, settings.store_per_second))):
+        raise ValueError("--stop-increment-when-over asks all counters at once, and those of a cluster lie apart")
     if settings.json_listen:
         page_address(settings.json_listen)
     if settings.store_per_second:
