@@ -9,6 +9,20 @@ from typing import Any, Generic
 from chassis.clock import Clock
 from chassis.gathered_calls import Answer, GatheredCalls, Question
 from chassis.store_cluster import StoreCluster, slot_of
+from chassis.store_link import StoreLink
+
+
+def calls_over(
+    link: StoreLink | StoreCluster,
+    script: str,
+    clock: Clock,
+    pack: Callable[[Sequence[Question]], tuple[Sequence[str], Sequence[str | int]]],
+    read: Callable[[Question, Any], Answer | Exception],
+) -> GatheredCalls[Question, Answer] | ClusterCalls[Question, Answer]:
+    """Return the calls of one script over a store, whichever it is; the parameters are those of `GatheredCalls`."""
+    if isinstance(link, StoreCluster):
+        return ClusterCalls(link, script, clock, pack, read)
+    return GatheredCalls(link, script, clock, pack, read)
 
 
 class ClusterCalls(Generic[Question, Answer]):

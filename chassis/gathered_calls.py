@@ -153,6 +153,10 @@ class GatheredCalls(Generic[Question, Answer]):
             loop.call_soon(self._send_waiting)
         return answer
 
+    def ask_at(self, key: str, question: Question, deadline: float) -> asyncio.Future[Answer]:
+        """As `ask`; the key says where in a cluster, and one store is everywhere."""
+        return self.ask(question, deadline)
+
     def _send_waiting(self) -> None:
         self._is_sending = False
         # What its caller has given up before it was sent is never sent.

@@ -5,13 +5,12 @@ Each hit is judged on its own and in order; `GatheredCalls` says when it is sent
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from chassis.clock import Clock
-from chassis.cluster_calls import ClusterCalls
-from chassis.gathered_calls import GatheredCalls
+from chassis.cluster_calls import calls_over
 from chassis.store_cluster import StoreCluster
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
 from chassis.store_nodes import is_cluster
@@ -25,16 +24,7 @@ class RedisCounters:
     """A `CounterStore` over a `StoreLink` that knows the script `hit`."""
 
     def __init__(self, link: StoreLink | StoreCluster, clock: Clock) -> None:
-        self._ask: Callable[[Sequence[Charge], float], Awaitable[HitResult]]
-        self._calls: GatheredCalls[Sequence[Charge], HitResult] | ClusterCalls[Sequence[Charge], HitResult]
-        if isinstance(link, StoreCluster):
-            calls = ClusterCalls(link, _SCRIPT, clock, pack_hits, _read_answer)
-            # All charges of a hit share their hash tag, the merchant.
-            self._ask = lambda charges, deadline: calls.ask_at(charges[0].key, charges, deadline)
-            self._calls = calls
-        else:
-            self._calls = GatheredCalls(link, _SCRIPT, clock, pack_hits, _read_answer)
-            self._ask = self._calls.ask
+        self._calls = calls_over(link, _SCRIPT, clock, pack_hits, _read_answer)
 
     @classmethod
     def from_url(cls, url: str, clock: Clock, settings: StoreSettings = StoreSettings()) -> RedisCounters:  # noqa: B008
@@ -76,7 +66,8 @@ class RedisCounters:
         """Check all charges, then add all or none; see `CounterStore.hit`."""
         check_charges(charges)
         # A caller that has given up before its hit was sent is never charged.
-        return await self._ask(charges, deadline)
+        # All charges of a hit share their hash tag, the merchant.
+        return await self._calls.ask_at(charges[0].key, charges, deadline)
 
 
 def hit_scripts() -> dict[str, str]:

@@ -23,7 +23,9 @@ from chassis.store_watch import StoreWatch
 from helpers.store_fleets import Cluster, Server, clustered
 from helpers.waiting import until_told
 from ratelimit.counters import Charge
+from ratelimit.ledger import Entry, Hold, Outcome, Posting, Settled, Settlement, Status
 from ratelimit.redis_counters import RedisCounters, hit_scripts
+from ratelimit.store_ledger import StoreLedger
 from tollhouse.__main__ import app
 
 CLOCK = SystemClock()
@@ -155,6 +157,26 @@ async def test_cluster_that_is_away_at_the_start_is_found_later(tmp_path: Path):
             for node in fleet.nodes:
                 node.send_signal(signal.SIGCONT)
             assert await until_told(partial(charge, counters, MERCHANTS[0])) == 1
+
+
+async def test_ledger_posts_and_settles_in_a_cluster_and_knows_an_emptied_node(tmp_path: Path):
+    async with clustered(tmp_path) as fleet:
+        ledger = StoreLedger.from_url(fleet.url, CLOCK, replace(QUICK, watch=StoreWatch("a")))
+        await ledger.start()
+        deadline = CLOCK.monotonic() + 10
+        for key in MERCHANTS[:20]:
+            hold = Hold(key.replace(":q", ":h"), "d", "EUR 5", 60)
+            entry = Entry(key, 9, 5, 60, is_once=True, is_held=True)
+            assert (await ledger.post(Posting([entry], hold=hold), deadline)).status is Status.CHARGED
+            released = Settlement(hold.key, "d", "EUR 5", Outcome.RELEASED)
+            assert await ledger.settle(released, deadline) is Settled.DONE
+            assert (await ledger.post(Posting([Entry(key, 9, 6, 60)]), deadline)).status is Status.CHARGED
+        assert not ledger.is_doubted
+        emptied = fleet.owner(slot_of(MERCHANTS[0]))
+        await emptied.client.flushall()
+        await ledger.post(Posting([Entry(MERCHANTS[0], 9, 1, 60)]), deadline)
+        assert ledger.doubt_about(MERCHANTS[0]) == "the store was emptied: it has no epoch"
+        await ledger.stop()
 
 
 async def test_operator_looks_at_a_cluster_and_accepts_it(tmp_path: Path):
