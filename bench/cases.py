@@ -13,6 +13,7 @@ FLOOR: Final = "floor"
 WARM: Final = "warm"
 COLD: Final = "cold"
 DPOP: Final = "dpop"
+DESCRIPTORS: Final = "descriptors"
 
 METHODS: Final[Mapping[str, str]] = {
     EXTAUTHZ: "/envoy.service.auth.v3.Authorization/Check",
@@ -29,6 +30,7 @@ class PolicyShape:
         merchants: Merchants, each with limits of its own.
         operations: Routes; the measured one is the last.
         rules: Risk rules, of which none hits.
+        has_descriptors: Instead of a policy set: a file in envoyproxy/ratelimit's format, asked with two descriptors.
         is_dpop_bound: Tokens are bound to a DPoP key, and each proof is marked in the store.
     """
 
@@ -36,6 +38,7 @@ class PolicyShape:
     operations: int = 10
     rules: int = 20
     is_dpop_bound: bool = False
+    has_descriptors: bool = False
 
 
 _SHAPES: Final[Mapping[tuple[str, str], PolicyShape]] = {
@@ -50,6 +53,7 @@ _SHAPES: Final[Mapping[tuple[str, str], PolicyShape]] = {
     (RATELIMIT, "merchants_10"): PolicyShape(merchants=10),
     # Here the limits are many: 10,000 merchants times 10 operations times 2 quotas.
     (RATELIMIT, "merchants_10k"): PolicyShape(merchants=10_000),
+    (RATELIMIT, DESCRIPTORS): PolicyShape(has_descriptors=True),
 }
 
 

@@ -17,7 +17,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from bench.cases import EXTAUTHZ, PolicyShape
-from bench.policy_sets import AUDIENCE, HOST, OPERATION, PATH, SCOPE, merchant_id
+from bench.policy_sets import AUDIENCE, DESCRIPTOR_DOMAIN, HOST, OPERATION, PATH, SCOPE, merchant_id
 from chassis.clock import SystemClock
 from policy.handoff import DOMAIN, ENTRIES, NONE, VERSION
 from protos import envoy_wire_pb2 as wire
@@ -103,6 +103,8 @@ def request_messages(service: str, issuer: TokenIssuer, shape: PolicyShape, coun
         return [dpop_request(index, merchant, issuer) for index, merchant in enumerate(ids)]
     if service == EXTAUTHZ:
         return [check_request(index, merchant, issuer.token(index, merchant)) for index, merchant in enumerate(ids)]
+    if shape.has_descriptors:
+        return [descriptor_request(merchant) for merchant in ids]
     return [rate_limit_request(index, merchant) for index, merchant in enumerate(ids)]
 
 
@@ -196,6 +198,17 @@ def dpop_request(index: int, merchant: str, issuer: TokenIssuer) -> bytes:
 
 def _base64url(raw: bytes) -> str:
     return urlsafe_b64encode(raw).decode("ascii").rstrip("=")
+
+
+def descriptor_request(merchant: str) -> bytes:
+    """Return a RateLimitRequest with two descriptors: a merchant's calls, and those of one operation."""
+    request = wire.RateLimitRequest(domain=DESCRIPTOR_DOMAIN)
+    entries = (("merchant", merchant), ("operation", OPERATION))
+    for count in (1, 2):
+        descriptor = request.descriptors.add()
+        for key, value in entries[:count]:
+            descriptor.entries.add(key=key, value=value)
+    return request.SerializeToString()
 
 
 def rate_limit_request(index: int, merchant: str) -> bytes:

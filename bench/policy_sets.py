@@ -10,6 +10,7 @@ from typing import Final
 from bench.cases import PolicyShape
 
 AUDIENCE: Final = "https://payments.bench.test"
+DESCRIPTOR_DOMAIN: Final = "bench"
 HOST: Final = "payments.bench.test"
 OPERATION: Final = "create_payment"
 PATH: Final = "/v1/payments"
@@ -18,6 +19,7 @@ SCOPE: Final = "payments:write"
 # Never reached, and one digit shorter than a card number: a longer one would send every decision record
 # through the slow search for card numbers.
 _PLENTY: Final = 100_000_000_000
+_UINT32_MAX: Final = 2**32 - 1
 _ZONES: Final = ("UTC", "Asia/Tokyo")
 
 _ATTRIBUTES: Final = {
@@ -79,6 +81,23 @@ def write_policy_set(root: Path, shape: PolicyShape, *, issuer: str, jwks_uri: s
     for name, writer in writers.items():
         (root / name).write_text("\n".join([*writer(), ""]), "utf-8")
     (root / "tollhouse.yaml").write_text(f"version: 1\nfiles: [{', '.join(writers)}]\n", "utf-8")
+    return root
+
+
+def write_descriptors(root: Path) -> Path:
+    """Write descriptor files whose limits no request of `bench.payloads` exceeds; return their directory."""
+    root.mkdir(parents=True)
+    lines = [
+        f"domain: {DESCRIPTOR_DOMAIN}",
+        "descriptors:",
+        "  - key: merchant",
+        f"    rate_limit: {{unit: second, requests_per_unit: {_UINT32_MAX}}}",
+        "    descriptors:",
+        "      - key: operation",
+        f"        value: {OPERATION}",
+        f"        rate_limit: {{unit: day, requests_per_unit: {_UINT32_MAX}}}",
+    ]
+    (root / "bench.yaml").write_text("\n".join([*lines, ""]), "utf-8")
     return root
 
 

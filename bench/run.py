@@ -16,7 +16,7 @@ from bench.cases import COLD, DPOP, EXTAUTHZ, FLOOR, LEVELS, MAX_PROCESSES, RATE
 from bench.measure import Effort, Subject, measure
 from bench.payloads import TokenIssuer, framed, request_messages, running_issuer
 from bench.peers import Peer, check_answers
-from bench.policy_sets import write_policy_set
+from bench.policy_sets import write_descriptors, write_policy_set
 from bench.report import Row
 from bench.servers import BenchFailed, ServerProcess, Target
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
@@ -109,9 +109,12 @@ class _Bench:
     def _server(self, service: str, case: str, transport: str) -> ServerProcess:
         directory = self.root / f"{service}-{case}-{transport}"
         directory.mkdir()
-        policies = write_policy_set(
-            directory / "policies", shape_of(service, case), issuer=self.issuer.url, jwks_uri=self.issuer.jwks_uri
-        )
+        shape = shape_of(service, case)
+        policies = directory / "policies"
+        if shape.has_descriptors:
+            write_descriptors(policies)
+        else:
+            write_policy_set(policies, shape, issuer=self.issuer.url, jwks_uri=self.issuer.jwks_uri)
         decision_log = str(directory / "decisions.jsonl")
         if case in (FLOOR, COLD, DPOP):
             asked = {"service": service, "case": case, "transport": transport}
@@ -119,7 +122,7 @@ class _Bench:
             asked |= {"policies": str(policies), "decision_log": decision_log}
             return ServerProcess((sys.executable, "-m", "bench.serve", json.dumps(asked)), directory, transport)
         words = {
-            "--policies": str(policies),
+            "--descriptors" if shape.has_descriptors else "--policies": str(policies),
             "--listen": _ANY,
             "--admin": _ANY,
             "--transport": transport,

@@ -10,17 +10,45 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from chassis.clock import Clock
 from chassis.deadlines import Deadlines
-from chassis.store_link import StoreLink, StoreUnavailable, Unavailability, give_up
+from chassis.store_link import StoreUnavailable, Unavailability, give_up
+from chassis.store_watch import StoreWatch
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 MAX_IN_CALL: Final = 128
 MAX_WAITING: Final = 8192
+
+
+class Link(Protocol):
+    """What calls go over: a `StoreLink`, or the way to one slot of a cluster."""
+
+    @property
+    def watch(self) -> StoreWatch | None:
+        """Who judges its epoch; None: nobody."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a call made now would be sent."""
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the store has left a call unanswered for too long."""
+
+    async def start(self) -> None:
+        """Begin to connect; never fails because the store is away."""
+
+    async def stop(self) -> None:
+        """Close; callers still waiting get `StoreUnavailable`."""
+
+    def submit(
+        self, script: str, keys: Sequence[str], args: Sequence[str | int], deadline: float
+    ) -> asyncio.Future[list[Any]]:
+        """Send one call; see `StoreLink.submit`."""
 
 
 class _Waiting(Generic[Question, Answer]):
@@ -47,7 +75,7 @@ class GatheredCalls(Generic[Question, Answer]):
 
     def __init__(
         self,
-        link: StoreLink,
+        link: Link,
         script: str,
         clock: Clock,
         pack: Callable[[Sequence[Question]], tuple[Sequence[str], Sequence[str | int]]],
@@ -68,13 +96,21 @@ class GatheredCalls(Generic[Question, Answer]):
         """Whether a question asked now has a store to go to."""
         return self._link.is_connected
 
-    @property
-    def doubt(self) -> str:
-        """Why the store cannot be trusted to remember, a fixed text; empty when nothing speaks against it.
+    def doubt_about(self, key: str) -> str:
+        """Return why the store cannot be trusted to remember, a fixed text; empty when nothing speaks against it.
 
-        Read after an answer, it knows what the call of that answer found.
+        Asked after an answer, it knows what the call of that answer found.
         """
         return "" if self._link.watch is None else self._link.watch.doubt
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether the store cannot be trusted to remember."""
+        return self._link.watch is not None and bool(self._link.watch.doubt)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what an operator should know about the store; nothing without a watch."""
+        return () if self._link.watch is None else self._link.watch.warnings()
 
     async def start(self) -> None:
         """Begin to connect; never fails because the store is away."""
@@ -116,6 +152,10 @@ class GatheredCalls(Generic[Question, Answer]):
             self._is_sending = True
             loop.call_soon(self._send_waiting)
         return answer
+
+    def ask_at(self, key: str, question: Question, deadline: float) -> asyncio.Future[Answer]:
+        """As `ask`; the key says where in a cluster, and one store is everywhere."""
+        return self.ask(question, deadline)
 
     def _send_waiting(self) -> None:
         self._is_sending = False

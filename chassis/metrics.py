@@ -85,7 +85,8 @@ class ServiceMetrics:
         self._policy_loaded = self._gauge("tollhouse_policy_loaded_timestamp_seconds", "When it became active.")
         self._policy_stale = self._gauge("tollhouse_policy_stale", "1 while the policy on disk cannot be loaded.")
         self._reloads = self._counter("tollhouse_policy_reloads", "Reloads that succeeded, the load at start left out.")
-        self._has_policy = False
+        self._revisions: dict[str, str] = {}
+        self._stale: set[str] = set()
         self._reload_failures = self._counter("tollhouse_policy_reload_failures", "Policy loads that failed.")
 
     def _gauge(self, name: str, text: str) -> Gauge:
@@ -112,18 +113,21 @@ class ServiceMetrics:
             child = self._children[known] = self._decisions.labels(self._service, *known)
         return child
 
-    def policy_loaded(self, revision: str, wall_seconds: float) -> None:
-        """Note that `revision` became active at `wall_seconds` since 1970."""
-        self._policy.clear()  # one series, whatever the number of reloads
-        self._policy.labels(self._service, revision).set(1)
-        self._policy_loaded.set(wall_seconds)
-        self._policy_stale.set(0)
-        if self._has_policy:
+    def policy_loaded(self, revision: str, wall_seconds: float, source: str = "policy") -> None:
+        """Note that `revision` of a source became active at `wall_seconds` since 1970."""
+        if source in self._revisions:
             self._reloads.inc()
-        self._has_policy = True
+        self._revisions[source] = revision
+        self._policy.clear()  # one series a source, whatever the number of reloads
+        for active in self._revisions.values():
+            self._policy.labels(self._service, active).set(1)
+        self._policy_loaded.set(wall_seconds)
+        self._stale.discard(source)
+        self._policy_stale.set(bool(self._stale))
 
-    def policy_reload_failed(self) -> None:
-        """Note that the policy on disk could not be loaded; the last good one goes on."""
+    def policy_reload_failed(self, source: str = "policy") -> None:
+        """Note that what is on disk could not be loaded; the last good one goes on."""
+        self._stale.add(source)
         self._policy_stale.set(1)
         self._reload_failures.inc()
 
@@ -135,6 +139,11 @@ class ServiceMetrics:
         """Have each scrape ask whether the counter store answers; a service without one shows no such metric."""
         store_up = self._gauge("tollhouse_store_up", "1 while the counter store answers.")
         store_up.set_function(lambda: float(is_up()))
+
+    def watch_store_doubt(self, is_doubted: Callable[[], bool]) -> None:
+        """Have each scrape ask whether the counter store may have forgotten something."""
+        doubted = self._gauge("tollhouse_store_doubted", "1 while amounts are not counted: the store may forget.")
+        doubted.set_function(lambda: float(is_doubted()))
 
 
 def _closed(value: str, known: frozenset[str]) -> str:

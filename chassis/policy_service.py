@@ -6,8 +6,8 @@ Both services are this class with their own methods and parts, so start, stop an
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -42,6 +42,7 @@ class ServiceParts(Generic[T]):
         waiting_for: Returns what else is missing before calls may come, in words.
         warnings: Returns what an operator should know although the service is ready.
         sheds: What answers a method's calls under overload.
+        others: Further snapshots by the name that /policy shows them under; loaded, watched and needed like the first.
     """
 
     reloader: Reloader[T]
@@ -50,6 +51,7 @@ class ServiceParts(Generic[T]):
     waiting_for: Callable[[], tuple[str, ...]]
     warnings: Callable[[], tuple[str, ...]]
     sheds: Sheds
+    others: Mapping[str, Reloader[Any]] = field(default_factory=dict)
 
 
 class PolicyService(Generic[T]):
@@ -65,11 +67,13 @@ class PolicyService(Generic[T]):
 
     async def start(self) -> None:
         """Load policy, then start background work; raises `StartRefused` when the set is broken."""
+        reloaders = (self._parts.reloader, *self._parts.others.values())
         try:
-            self._parts.reloader.load_initial()
+            for reloader in reloaders:
+                reloader.load_initial()
         except LoadFailed as error:
             raise StartRefused(error.problems) from error
-        for part in (self._parts.decision_log, *self._parts.background, self._parts.reloader):
+        for part in (self._parts.decision_log, *self._parts.background, *reloaders):
             await part.start()
             self._started.append(part)
 
@@ -85,7 +89,7 @@ class PolicyService(Generic[T]):
     def readiness(self) -> Readiness:
         """Ready once policy is loaded and nothing else is missing."""
         waiting = self._parts.waiting_for()
-        if self.snapshot() is None:
+        if not all(reloader.is_loaded for reloader in (self._parts.reloader, *self._parts.others.values())):
             waiting = ("a policy set", *waiting)
         return Readiness(not waiting, waiting, (*self._parts.warnings(), *_log_warnings(self._parts.decision_log)))
 
@@ -95,7 +99,8 @@ class PolicyService(Generic[T]):
 
     def policy_status(self) -> dict[str, Any]:
         """Describe the active policy revision, since when it serves, and the last reload error."""
-        return self._parts.reloader.status()
+        others = {name: reloader.status() for name, reloader in self._parts.others.items()}
+        return {**self._parts.reloader.status(), **others}
 
 
 def _log_warnings(decision_log: DecisionLog) -> tuple[str, ...]:

@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from redis.exceptions import InvalidResponse, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    InvalidResponse,
+    MovedError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from chassis.clock import Clock
 
@@ -29,6 +37,8 @@ class Unavailability(Enum):
     DEADLINE = "the deadline passed"
     FULL = "the store's queue is full"
     STALLED = "the store has stopped answering"
+    MOVED = "another node of the store holds the counters now"
+    NOT_REPLICATED = "too few replicas have confirmed it"
     LOST = "the connection was lost"
     SLOW = "the store did not reply in time"
     PROTOCOL = "the store's reply was not understood"
@@ -54,10 +64,24 @@ class _Waiting:
     sequence: int
     sent_at: float
     reply: asyncio.Future[list[Any]]
+    see: Callable[[Any], None] | None
 
 
 class _Surprise(Exception):  # noqa: N818 - ends the reader, never leaves this module
     """The next reply does not belong to the next caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRules:
+    """What a channel keeps to.
+
+    Attributes:
+        reply_timeout_seconds: The oldest call unanswered for so long ends the channel.
+        replicas: Behind each call a WAIT was sent, and fewer replicas that confirm are no answer; 0: no WAIT.
+    """
+
+    reply_timeout_seconds: float
+    replicas: int = 0
 
 
 class StoreChannel:
@@ -66,25 +90,18 @@ class StoreChannel:
     Args:
         connection: A redis-py connection, connected, with every reply read so far.
         clock: `monotonic()` stamps calls.
-        reply_timeout_seconds: The oldest call unanswered for so long ends the channel.
-        see: Takes what each reply carries after its sequence number, before its caller gets the rest; None: nothing
-            stands there.
+        rules: See there.
     """
 
-    def __init__(
-        self,
-        connection: Any,
-        clock: Clock,
-        reply_timeout_seconds: float,
-        see: Callable[[Any], None] | None = None,
-    ) -> None:
+    def __init__(self, connection: Any, clock: Clock, rules: ChannelRules) -> None:
         self._connection = connection
         # Written to directly: redis-py's own send would reopen a closed socket, and a caller that
         # is cancelled while it waits there would close an open one.
         self._writer: asyncio.StreamWriter = connection._writer
         self._clock = clock
-        self._reply_timeout_seconds = reply_timeout_seconds
-        self._see = see
+        self._reply_timeout_seconds = rules.reply_timeout_seconds
+        self._replicas = rules.replicas
+        self._unconfirmed: list[Any] | Unavailability | None = None
         self._queue: deque[_Waiting] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._ended: Unavailability | None = None
@@ -106,10 +123,16 @@ class StoreChannel:
         """Return whether the oldest call unanswered was sent before `since`."""
         return bool(self._queue) and self._queue[0].sent_at < since
 
-    def send(self, packed: bytes, sequence: int, now: float) -> asyncio.Future[list[Any]]:
-        """Queue a caller and write its call; the two never come apart, for nothing awaits between them."""
+    def send(
+        self, packed: bytes, sequence: int, now: float, see: Callable[[Any], None] | None = None
+    ) -> asyncio.Future[list[Any]]:
+        """Queue a caller and write its call; the two never come apart, for nothing awaits between them.
+
+        `see` takes what the reply carries after its sequence number, before the caller gets the rest; None: nothing
+        stands there.
+        """
         reply: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(sequence, now, reply))
+        self._queue.append(_Waiting(sequence, now, reply, see))
         self._writer.write(packed)
         if self._watch is None:
             self._arm(self._reply_timeout_seconds)
@@ -137,11 +160,7 @@ class StoreChannel:
         try:
             while self._ended is None:
                 # No time-out and no disconnect of redis-py's: a late reply is still this connection's next one.
-                self._settle(
-                    await self._connection.read_response(
-                        disable_decoding=True, timeout=math.inf, disconnect_on_error=False
-                    )
-                )
+                self._settle(await self._next_reply())
         except ResponseError:
             why = Unavailability.ERROR_REPLY
         except (InvalidResponse, _Surprise, ValueError):
@@ -151,22 +170,64 @@ class StoreChannel:
         finally:
             self._end(why)
 
+    async def _next_reply(self) -> Any:
+        try:
+            return await self._connection.read_response(
+                disable_decoding=True, timeout=math.inf, disconnect_on_error=False
+            )
+        except (MovedError, AskError, TryAgainError, ClusterDownError) as error:
+            return error
+
     def _settle(self, reply: Any) -> None:
         if not self._queue:
             raise _Surprise
+        if self._unconfirmed is not None:
+            self._confirm(self._unconfirmed, reply)
+            return
+        if isinstance(reply, ResponseError):
+            self._elsewhere()
+            return
         waiting = self._queue[0]
         if type(reply) is not list or not reply or type(reply[0]) is not int or reply[0] != waiting.sequence:
             raise _Surprise
         if any(isinstance(element, Exception) for element in reply):
             raise _Surprise
-        if self._see is not None:
+        if waiting.see is not None:
             if len(reply) < 2:
                 raise _Surprise
-            self._see(reply.pop(1))
-        self._queue.popleft()
+            waiting.see(reply.pop(1))
+        if self._replicas:
+            self._unconfirmed = reply[1:]
+        else:
+            self._answer(reply[1:])
+
+    def _elsewhere(self) -> None:
+        """Answer a call that a cluster's node refused because the keys are not its own (now): it did not run.
+
+        The reply stands in its place, so the calls behind it have theirs; the connection goes on.
+        """
+        if self._replicas:
+            self._unconfirmed = Unavailability.MOVED
+        else:
+            self._answer(Unavailability.MOVED)
+
+    def _confirm(self, result: list[Any] | Unavailability, replicas: Any) -> None:
+        """Take the answer of the WAIT behind a call: the call has run, but who fails over may forget it."""
+        if type(replicas) is not int:
+            raise _Surprise
+        self._unconfirmed = None
+        has_run = isinstance(result, list)
+        self._answer(Unavailability.NOT_REPLICATED if has_run and replicas < self._replicas else result)
+
+    def _answer(self, result: list[Any] | Unavailability) -> None:
+        reply = self._queue.popleft().reply
         self.has_answered = True
-        if not waiting.reply.done():
-            waiting.reply.set_result(reply[1:])
+        if reply.done():
+            return
+        if isinstance(result, Unavailability):
+            reply.set_exception(StoreUnavailable(result))
+        else:
+            reply.set_result(result)
 
     def _arm(self, seconds: float) -> None:
         self._watch = asyncio.get_running_loop().call_later(seconds, self._look_at_oldest)

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import hiredis
-from redis.exceptions import RedisError
 
 from chassis.clock import Clock
-from chassis.store_channel import StoreChannel, StoreUnavailable, Unavailability
-from chassis.store_url import StoreLogin, connection_factory
-from chassis.store_watch import EPOCH_KEY, StoreWatch
+from chassis.store_channel import ChannelRules, StoreChannel, StoreUnavailable, Unavailability
+from chassis.store_places import close, store_opener
+from chassis.store_url import StoreLogin
+from chassis.store_watch import StoreWatch
 
 __all__ = ["StoreLink", "StoreSettings", "StoreUnavailable", "Unavailability"]
 
@@ -43,6 +43,7 @@ class StoreSettings:
         first_backoff_seconds: Pause before the first new attempt to connect; it doubles each time.
         max_backoff_seconds: Longest pause between two attempts.
         stalled_after_seconds: While a call has been unanswered for so long, no further one is sent.
+        wait_replicas: How many replicas must confirm each call before it counts as answered (WAIT); 0: none.
         login: Password from a file; None where the URL says all.
         watch: Asks the store at every connect what it is, and sees its epoch with every reply; None: nobody needs it.
     """
@@ -54,6 +55,7 @@ class StoreSettings:
     max_unsent_bytes: int = 8 * 1024 * 1024
     first_backoff_seconds: float = 0.05
     max_backoff_seconds: float = 2.0
+    wait_replicas: int = 0
     login: StoreLogin | None = None
     watch: StoreWatch | None = None
 
@@ -71,7 +73,7 @@ class StoreLink:
     number: the call's sequence number, which proves whose reply it is.
 
     Args:
-        url: `redis://[user:pass@]host[:port][/db]`, `rediss://…` or `unix:///path[?db=N]`.
+        url: `redis://[user:pass@]host[:port][/db]`, `rediss://…`, `unix:///path[?db=N]`, or sentinels: `store_opener`.
         scripts: Name to Lua text; loaded at every connect.
         clock: `monotonic()` is what deadlines are measured on.
         settings: Bounds.
@@ -90,9 +92,8 @@ class StoreLink:
         settings: StoreSettings = StoreSettings(),
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._make_connection = connection_factory(url, settings.connect_timeout_seconds, settings.login)
+        self._open = store_opener(url, settings.connect_timeout_seconds, settings.login)
         self.watch = watch = settings.watch
-        self._first_keys = () if watch is None else (EPOCH_KEY,)
         self._scripts = {name: _script(text if watch is None else watch.wrap(text)) for name, text in scripts.items()}
         self._clock = clock
         self._settings = settings
@@ -153,9 +154,14 @@ class StoreLink:
             timer.cancel()
 
     def submit(
-        self, script: str, keys: Sequence[str], args: Sequence[str | int], deadline: float
+        self,
+        script: str,
+        keys: Sequence[str],
+        args: Sequence[str | int],
+        deadline: float,
+        watch: StoreWatch | None = None,
     ) -> asyncio.Future[list[Any]]:
-        """Send one call now and return its reply to come.
+        """Send one call now and return its reply to come; `watch` judges its epoch in place of the link's own.
 
         The future is settled by the reply or the end of the connection, at the latest after
         `reply_timeout_seconds`; callers with a nearer deadline keep it themselves.
@@ -175,9 +181,20 @@ class StoreLink:
             raise StoreUnavailable(Unavailability.STALLED)
         self._sequence += 1
         sha = self._scripts[script].sha
-        keys = (*self._first_keys, *keys)
+        watch = watch or self.watch
+        see = None
+        if watch is not None:
+            keys, see = (watch.key, *keys), watch.see
         packed = hiredis.pack_command((b"EVALSHA", sha, len(keys), *keys, self._sequence, *args))  # type: ignore[arg-type]
-        return channel.send(packed, self._sequence, now)
+        if self._settings.wait_replicas:
+            packed += self._wait(deadline - now)
+        return channel.send(packed, self._sequence, now, see)
+
+    def _wait(self, seconds: float) -> bytes:
+        """Return the WAIT that goes out behind a call: it ends before the connection is given up for slow."""
+        longest = min(seconds, self._settings.reply_timeout_seconds / 2)
+        milliseconds = max(1, int(longest * 1000))  # 0 would wait for ever
+        return hiredis.pack_command((b"WAIT", self._settings.wait_replicas, milliseconds))  # type: ignore[arg-type,no-any-return]
 
     async def _keep_connected(self) -> None:
         """Connect, serve until the connection ends, pause, again; until cancelled."""
@@ -204,10 +221,10 @@ class StoreLink:
         return channel.has_answered
 
     async def _connect(self) -> StoreChannel | None:
-        connection = self._make_connection()
+        connection = None
         try:
             async with asyncio.timeout(self._settings.connect_timeout_seconds):
-                await connection.connect()
+                connection = await self._open()
                 if self.watch is not None:
                     await self.watch.inspect(connection)
                 for script in self._scripts.values():
@@ -215,13 +232,15 @@ class StoreLink:
         except Exception as error:  # noqa: BLE001 - whatever answers at that address, the link tries again
             # The kind alone: a server's own words may repeat what was sent, the login included.
             log.warning("store_connect_failed: %s", type(error).__name__)
-            await _discard(connection)
+            if connection is not None:
+                await close(connection)
             return None
         except BaseException:
-            await _discard(connection)
+            if connection is not None:
+                await close(connection)
             raise
-        see = None if self.watch is None else self.watch.see
-        return StoreChannel(connection, self._clock, self._settings.reply_timeout_seconds, see)
+        rules = ChannelRules(self._settings.reply_timeout_seconds, self._settings.wait_replicas)
+        return StoreChannel(connection, self._clock, rules)
 
     async def _load(self, connection: Any, script: _Script) -> None:
         await connection.send_command("SCRIPT", "LOAD", script.text)
@@ -237,8 +256,3 @@ def give_up(reply: asyncio.Future[Any]) -> None:
     """Answer a caller whose deadline has come; its place in the queue stays."""
     if not reply.done():
         reply.set_exception(StoreUnavailable(Unavailability.DEADLINE))
-
-
-async def _discard(connection: Any) -> None:
-    with contextlib.suppress(RedisError, OSError):
-        await connection.disconnect(nowait=True)

@@ -46,10 +46,20 @@ class StoreLogin:
     Attributes:
         password_file: File with the password in one line; read at every connect, so a new one needs no restart.
         username: ACL user; empty for the store's default user.
+        sentinel_password_file: The same for the sentinels; empty when they ask for none.
     """
 
     password_file: str
     username: str = ""
+    sentinel_password_file: str = ""
+
+    def provider(self) -> CredentialProvider | None:
+        """Return what gives redis-py the password at each connect; None without a file."""
+        return _FileCredentials(self) if self.password_file else None
+
+    def for_sentinels(self) -> StoreLogin:
+        """Return the login at the sentinels."""
+        return StoreLogin(self.sentinel_password_file)
 
 
 class _FileCredentials(CredentialProvider):  # type: ignore[misc]  # redis-py is not typed for us
@@ -96,10 +106,10 @@ def connection_factory(url: str, connect_timeout_seconds: float, login: StoreLog
         raise ValueError(f"store URL: {problem}")
     try:
         written: dict[str, Any] = dict(parse_url(url))
-        if login is not None:
+        if login is not None and login.password_file:
             if {"username", "password"} & set(written):
                 raise ValueError
-            written["credential_provider"] = _FileCredentials(login)
+            written["credential_provider"] = login.provider()
         connection_class = written.pop("connection_class", Connection)
         ours = {
             **written,
@@ -118,6 +128,19 @@ def connection_factory(url: str, connect_timeout_seconds: float, login: StoreLog
     except (ValueError, TypeError, RedisError, OSError):
         raise ValueError("store URL: an option has a value that is not understood") from None
     return lambda: connection_class(**ours)
+
+
+def connection_options(url: str) -> dict[str, Any]:
+    """Return what a redis-py client takes for a server beside the one at `url`: its TLS options, no login.
+
+    Raises:
+        ValueError: As `connection_factory`.
+    """
+    connection_factory(url, 1.0)
+    written = dict(parse_url(url))
+    return {"ssl": "connection_class" in written} | {
+        name: value for name, value in written.items() if name.startswith("ssl_")
+    }
 
 
 def _problem(url: str) -> str | None:

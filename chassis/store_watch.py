@@ -16,13 +16,23 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-__all__ = ["EPOCH_KEY", "UNKNOWN", "StoreFacts", "StoreStatus", "StoreWatch", "accept_empty", "read_status"]
+__all__ = [
+    "EPOCH_KEY",
+    "UNKNOWN",
+    "StoreFacts",
+    "StoreStatus",
+    "StoreWatch",
+    "accept_empty",
+    "birth",
+    "born_at",
+    "read_status",
+]
 
 log = logging.getLogger(__name__)
 
 UNKNOWN: Final = "unknown"
-EPOCH_KEY: Final = "tollhouse:epoch"
-ACCEPTANCES_KEY: Final = "tollhouse:epoch:acceptances"
+EPOCH_KEY: Final = "tollhouse:{epoch}"
+ACCEPTANCES_KEY: Final = "tollhouse:{epoch}:acceptances"
 """What operators accepted, newest last: JSON with operator, reason, epoch before and after."""
 
 _EPOCH: Final = re.compile(rb"(born|accepted)-(\d{16})-([0-9a-f]{40})")
@@ -34,7 +44,7 @@ local found = redis.call('GET', KEYS[1])
 if found then return found end
 local time = redis.call('TIME')
 local epoch = string.format('born-%016.0f-%s', tonumber(time[1]) * 1000000 + tonumber(time[2]), redis.sha1hex(ARGV[1]))
-redis.call('SET', KEYS[1], epoch)
+if ARGV[2] == 'write' then redis.call('SET', KEYS[1], epoch) end
 return epoch
 """
 _ACCEPT: Final = """
@@ -85,25 +95,27 @@ class StoreWatch:
         seed: A random text; makes the epoch of a store that this process is the first to see.
         is_forgetful: The store may lose everything (one lone process and a store that ends with it): its epoch is
             not judged.
+        key: Where the epoch is; empty: only facts are asked for.
     """
 
-    def __init__(self, seed: str, *, is_forgetful: bool = False) -> None:
-        self._seed = seed
-        self._is_forgetful = is_forgetful
+    def __init__(self, seed: str, *, is_forgetful: bool = False, key: str = EPOCH_KEY) -> None:
+        self.seed = seed
+        self.key = key
+        self.is_forgetful = is_forgetful
         self._remembered = b""
-        self._lost = ""
+        self.lost = ""
         self.facts = StoreFacts()
-        self._eviction_doubt = "the store was not asked yet whether it evicts"
+        self._eviction_doubt = ""  # asked before the first call
 
     @property
     def doubt(self) -> str:
         """Why what must not be forgotten cannot be counted here, a fixed text; empty when nothing speaks against it."""
-        return self._lost or self._eviction_doubt
+        return self.lost or self._eviction_doubt
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know, doubts first."""
-        doubts = tuple(filter(None, (self._lost, self._eviction_doubt)))
-        if self.facts.persistence in ("none", UNKNOWN) and not self._is_forgetful:
+        doubts = tuple(filter(None, (self.lost, self._eviction_doubt)))
+        if self.facts.persistence in ("none", UNKNOWN) and not self.is_forgetful:
             return (
                 *doubts,
                 f"persistence of the store: {self.facts.persistence}; what it loses counts from zero again",
@@ -111,52 +123,62 @@ class StoreWatch:
         return doubts
 
     def wrap(self, text: str) -> str:
-        """Return a script that does what `text` does and reports the epoch; `EPOCH_KEY` comes first in its KEYS."""
+        """Return a script that does what `text` does and reports the epoch; `key` comes first in its KEYS."""
         return _WRAPPED % text
 
     async def inspect(self, connection: Any) -> None:
         """Ask a fresh connection; before the first script call.
 
         Raises:
-            RedisError: The connection broke.
+            RedisError: The connection broke, or the store refuses to tell or take an epoch.
             ValueError: The store is a replica: what it is told would be lost, or refused.
         """
         self.facts = await _read_facts(connection)
         if self.facts.role == "slave":
             raise ValueError("the store is a replica")
         self._eviction_doubt = _eviction_doubt(self.facts.eviction)
+        if not self.key:
+            return
         # Only who has never seen this store may give it an epoch: to everyone else a missing one means it was emptied.
-        birth = ("EVAL", _BIRTH, 1, EPOCH_KEY, self._seed)
-        found = await _ask(connection, *(("GET", EPOCH_KEY) if self._remembered else birth))
-        self.see(found if type(found) is bytes else b"")
+        if self._remembered or self.lost:
+            await connection.send_command("GET", self.key)
+        else:
+            await connection.send_command("EVAL", _BIRTH, 1, self.key, self.seed, "write")
+        self.see(await connection.read_response(disable_decoding=True) or b"")
 
     def see(self, found: Any) -> None:
         """Judge the epoch that came with a reply, before anybody gets the reply."""
         if found == self._remembered and found:
             return
-        if self._is_forgetful:
+        if self.is_forgetful:
             return
         matched = _EPOCH.fullmatch(found) if type(found) is bytes else None
         if matched is None:
             self._lose(
                 "the store was emptied: it has no epoch" if not found else "the store's epoch is not of our making"
             )
-        elif not self._remembered or _is_acceptance(matched, self._remembered):
+        elif not (self._remembered or self.lost) or _is_acceptance(matched, self._remembered):
             log.warning("store_epoch_taken: %s", matched.group(1).decode())
-            self._remembered, self._lost = found, ""
+            self._remembered, self.lost = found, ""
         else:
             self._lose("the store was emptied: its epoch is another one")
 
     def _lose(self, why: str) -> None:
-        if self._lost != why:
+        if self.lost != why:
             log.error("store_epoch_lost: %s; amounts wait for `tollhouse store accept-empty`", why)
-            self._lost = why
+            self.lost = why
+
+
+def born_at(epoch: bytes) -> float:
+    """Return when an epoch was written, seconds since 1970 by the store's clock; 0 for what is none of ours."""
+    matched = _EPOCH.fullmatch(epoch)
+    return int(matched.group(2)) / 1_000_000 if matched is not None else 0.0
 
 
 def _is_acceptance(found: re.Match[bytes], remembered: bytes) -> bool:
     """Tell whether an operator has accepted the store since; an older acceptance is a backup that came back."""
     known = _EPOCH.fullmatch(remembered)
-    return found.group(1) == b"accepted" and known is not None and found.group(2) > known.group(2)
+    return found.group(1) == b"accepted" and (known is None or found.group(2) > known.group(2))
 
 
 def _eviction_doubt(policy: str) -> str:
@@ -208,6 +230,13 @@ async def _read_facts(connection: Any) -> StoreFacts:
         persistence=_persistence(said.get("aof_enabled"), await _ask(connection, "CONFIG", "GET", "save")),
         replicas=said.get("connected_slaves", UNKNOWN),
     )
+
+
+async def birth(connection: Any, seed: str, *, is_written: bool = True) -> bytes:
+    """Return the store's epoch, or else a new one that is written if asked; raises RedisError."""
+    await connection.send_command("EVAL", _BIRTH, 1, EPOCH_KEY, seed, "write" if is_written else "")
+    epoch: bytes = await connection.read_response(disable_decoding=True)
+    return epoch
 
 
 async def accept_empty(connection: Any, seed: str, operator: str, reason: str) -> dict[str, str]:

@@ -116,7 +116,7 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Allow(NoTruth):
-    """Let the request go upstream. Constructed in exactly one function, `pipeline.decide`.
+    """Let the request go upstream. Constructed at exactly one place, the end of `pipeline.decide`.
 
     Attributes:
         handoff: Values of `policy.handoff.METADATA_ENTRIES` but decision_id and policy_revision.

@@ -48,6 +48,7 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class _Authorized:
+    principal: Principal
     merchant: MerchantEntry
     payment: Mapping[str, Any]
     card_keys: tuple[str, ...] = ()
@@ -60,7 +61,7 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
         tables: The policy snapshot; the same one from first to last step.
         request: What Envoy sent.
         trail: Filled in for the record.
-        deadline: On `clock.monotonic()`; no await of this function outlives it.
+        deadline: On `clock.monotonic()`; no await outlives it and no allow, since Envoy has then answered without us.
         clock: Wall time for rules where Envoy sent none.
     """
     trail.step = "select"
@@ -78,21 +79,11 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
     if isinstance(authorized, Deny):
         return authorized
     trail.step = "assess"
-    values = _attributes(operation, request, principal, authorized, request.time or clock.wall())
-    trail.risk = operation.rules.assess(values)
-    refusal = _risk_refusal(trail.risk, operation, principal)
+    refusal = _assess(operation, request, authorized, trail, clock)
     if refusal is not None:
         return refusal
-    if clock.monotonic() > deadline:
-        # Envoy has stopped listening and answered without us: never a late allow.
-        return Unavailable(Reason.DEADLINE_EXCEEDED)
-    return Allow(
-        handoff=_handoff(operation, authorized),
-        forward_token=operation.forward_token,
-        is_review=trail.risk.verdict == "review",
-        dpop_nonce=principal.next_nonce,
-        would_deny=trail.risk.shadow_verdict == "decline",
-    )
+    is_late = clock.monotonic() > deadline
+    return Unavailable(Reason.DEADLINE_EXCEEDED) if is_late else _allow(operation, authorized, trail.risk)
 
 
 def _authorize(
@@ -113,7 +104,7 @@ def _authorize(
     if payment.get(MERCHANT, merchant.id) != merchant.id:
         return _another_merchant("token and body name different merchants")
     refusal = operation.grant.refusal(principal, payment) if operation.grant is not None else None
-    return _Authorized(merchant, payment, card_keys) if refusal is None else refusal
+    return _Authorized(principal, merchant, payment, card_keys) if refusal is None else refusal
 
 
 def _token_refusal(operation: OperationPolicy, request: AuthzRequest, principal: Principal) -> Deny | None:
@@ -141,11 +132,20 @@ def _another_merchant(detail: str) -> Deny:
     return Deny(reason, Challenge("insufficient_scope", reason.spec.title), detail)
 
 
+def _assess(
+    operation: OperationPolicy, request: AuthzRequest, authorized: _Authorized, trail: Trail, clock: Clock
+) -> Deny | None:
+    """Step 5: what the rules say of this payment; their outcome is on the trail also where they refuse nothing."""
+    values = _attributes(operation, request, authorized, request.time or clock.wall())
+    trail.risk = operation.rules.assess(values)
+    return _risk_refusal(trail.risk, operation, authorized.principal)
+
+
 def _attributes(
-    operation: OperationPolicy, request: AuthzRequest, principal: Principal, authorized: _Authorized, now: float
+    operation: OperationPolicy, request: AuthzRequest, authorized: _Authorized, now: float
 ) -> dict[str, Any]:
     """Return what rules may read (protos/attributes.proto); what is unknown is left out."""
-    merchant = authorized.merchant
+    principal, merchant = authorized.principal, authorized.merchant
     local = datetime.fromtimestamp(now, merchant.zone)
     optional = {"merchant.mcc": merchant.mcc, "merchant.country": merchant.country, "peer.ip": request.peer_ip}
     return {
@@ -176,6 +176,17 @@ def _risk_refusal(risk: RiskOutcome, operation: OperationPolicy, principal: Prin
         if refusal is not None:
             return refusal
     return None
+
+
+def _allow(operation: OperationPolicy, authorized: _Authorized, risk: RiskOutcome) -> Allow:
+    """Return the one answer that lets a request pass; `decide` alone calls it, at its end."""
+    return Allow(
+        handoff=_handoff(operation, authorized),
+        forward_token=operation.forward_token,
+        is_review=risk.verdict == "review",
+        dpop_nonce=authorized.principal.next_nonce,
+        would_deny=risk.shadow_verdict == "decline",
+    )
 
 
 def _handoff(operation: OperationPolicy, authorized: _Authorized) -> dict[str, str]:

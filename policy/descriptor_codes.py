@@ -115,5 +115,11 @@ DESCRIPTORS: Final = {
         "only `*.yaml` and `*.yml` there; at least one",
         "A renamed file would silently take its limits along. Under compat every file is read, and none is a warning.",
     ),
+    "P138": CodeSpec(
+        "descriptor files in two places",
+        "`descriptors/edge.yaml` in the manifest and `--descriptors DIR`",
+        "one of the two",
+        "What holds in a domain must stand in one place.",
+    ),
 }
 """By code."""

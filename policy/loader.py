@@ -13,15 +13,17 @@ from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
 from policy.checks import check_across
+from policy.descriptors.reader import COMPAT_ENVOYPROXY, DescriptorOptions, read_descriptors
+from policy.descriptors.tree import DescriptorSet
 from policy.diagnostics import PolicyInvalid, Problem, Severity
 from policy.directory import RawFiles, hash_policy_files, read_directory
 from policy.manifest import check_manifest
-from policy.names import FILE_NAMES, MANIFEST_FILE, model_of
+from policy.names import FILE_NAMES, MANIFEST_FILE, is_descriptor_file, model_of
 from policy.parts import Parts
 from policy.positions import Document
 from policy.reader import read_yaml
 from policy.schema.base import FileModel
-from policy.schema.manifest import Manifest
+from policy.schema.manifest import DescriptorReading, Manifest
 from policy.schema.merchants import MerchantsFile
 from policy.schema.profiles import Profile
 from policy.schema.providers import ProvidersFile
@@ -51,6 +53,7 @@ class PolicySet:
         profile_files: File name by profile id.
         warnings: What is allowed and yet probably a mistake.
         documents: The files as they were read, by name.
+        descriptors: What `descriptors/*.yaml` say, or None without such files.
     """
 
     root: Path
@@ -64,6 +67,7 @@ class PolicySet:
     profile_files: Mapping[str, str]
     warnings: tuple[Problem, ...]
     documents: Mapping[str, Document]
+    descriptors: DescriptorSet | None = None
 
     files: ClassVar[Mapping[type[FileModel], str]] = FILE_NAMES
     """File name of each model type; those of profiles are in `profile_files`."""
@@ -96,23 +100,39 @@ def load_policy_set(root: Path) -> PolicySet:
     parts = Parts()
     for problem in raw.problems:
         parts.problems.add(problem)
-    for name in _listed_files(raw, parts):
+    names, reading = _listed_files(raw, parts)
+    descriptors = _read_descriptors(names, raw, reading, parts)
+    for name in names:
+        if is_descriptor_file(name):
+            continue
         model = _read_model(name, raw, model_of(name) or Profile, parts)
         if model is None:
             parts.has_all_profiles = parts.has_all_profiles and not name.startswith("profiles/")
         else:
             parts.models[name] = model
     check_across(parts)
-    return _assemble(root, raw.revision, parts)
+    return _assemble(root, raw.revision, parts, descriptors)
 
 
-def _listed_files(raw: RawFiles, parts: Parts) -> list[str]:
+def _listed_files(raw: RawFiles, parts: Parts) -> tuple[list[str], DescriptorReading]:
     if MANIFEST_FILE not in raw.contents:
         if not any(problem.file in (MANIFEST_FILE, ".") for problem in raw.problems):
             parts.add_without_place(MANIFEST_FILE, "P020", "the manifest is missing; it lists every file of the set")
-        return []
+        return [], DescriptorReading()
     manifest = _read_model(MANIFEST_FILE, raw, Manifest, parts)
-    return [] if manifest is None else check_manifest(manifest, raw, parts)
+    if manifest is None:
+        return [], DescriptorReading()
+    return check_manifest(manifest, raw, parts), manifest.descriptors
+
+
+def _read_descriptors(
+    names: Sequence[str], raw: RawFiles, reading: DescriptorReading, parts: Parts
+) -> DescriptorSet | None:
+    contents = {name: raw.contents[name] for name in names if is_descriptor_file(name)}
+    if not contents:
+        return None
+    options = DescriptorOptions(reading.compat == COMPAT_ENVOYPROXY, reading.merge_domains)
+    return read_descriptors(contents, raw.revision, options, parts.problems)
 
 
 def _read_model(name: str, raw: RawFiles, model: type[Model], parts: Parts) -> Model | None:
@@ -128,7 +148,7 @@ def _read_model(name: str, raw: RawFiles, model: type[Model], parts: Parts) -> M
     return checked
 
 
-def _assemble(root: Path, revision: str, parts: Parts) -> PolicySet:
+def _assemble(root: Path, revision: str, parts: Parts, descriptors: DescriptorSet | None) -> PolicySet:
     providers, routes = parts.find(ProvidersFile), parts.find(RoutesFile)
     merchants, quotas, risk = parts.find(MerchantsFile), parts.find(QuotasFile), parts.find(RiskFile)
     if parts.problems.has_errors or not (providers and routes and merchants and quotas and risk):
@@ -146,4 +166,5 @@ def _assemble(root: Path, revision: str, parts: Parts) -> PolicySet:
         profile_files=MappingProxyType({profile.profile: name for name, profile in profiles.items()}),
         warnings=parts.problems.problems,
         documents=MappingProxyType(dict(parts.documents)),
+        descriptors=descriptors,
     )

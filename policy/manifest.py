@@ -7,7 +7,7 @@ from typing import Final
 
 from policy.diagnostics import did_you_mean, quote
 from policy.directory import RawFiles
-from policy.names import FILE_MODELS, MANIFEST_FILE, is_planned, model_of
+from policy.names import FILE_MODELS, MANIFEST_FILE, is_descriptor_file, is_planned, model_of
 from policy.parts import Parts
 from policy.schema.manifest import Manifest
 
@@ -39,7 +39,7 @@ def check_manifest(manifest: Manifest, raw: RawFiles, parts: Parts) -> list[str]
 def _listed_complaint(name: str, raw: RawFiles, unread: set[str]) -> tuple[str, str] | None:
     if not _NAME.match(name) or name == MANIFEST_FILE:
         return "P023", f"{quote(name)} is not a file name below this directory"
-    if model_of(name) is None:
+    if model_of(name) is None and not is_descriptor_file(name):
         if is_planned(name):
             return "P024", f"{quote(name)} is of a kind that this version does not support"
         return "P024", f"{quote(name)} is no policy file{did_you_mean(name, FILE_MODELS)}"

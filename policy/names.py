@@ -38,12 +38,18 @@ FILE_MODELS: Final[Mapping[str, type[FileModel]]] = MappingProxyType(
 )
 
 _PROFILE = re.compile(r"profiles/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}\.yaml\Z")
-_PLANNED = re.compile(r"(velocity\.yaml|lists/.*|descriptors/.*|(.*/)?[^/]*_test\.yaml)\Z")
+_DESCRIPTORS = re.compile(r"descriptors/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}\.ya?ml\Z")
+_PLANNED = re.compile(r"(velocity\.yaml|lists/.*|(.*/)?[^/]*_test\.yaml)\Z")
 
 
 def model_of(name: str) -> type[FileModel] | None:
     """Return what a listed file is read as, or None for a kind of file that does not exist."""
     return Profile if _PROFILE.match(name) else FILE_MODELS.get(name)
+
+
+def is_descriptor_file(name: str) -> bool:
+    """Say whether a file holds limits in envoyproxy/ratelimit's own format."""
+    return _DESCRIPTORS.match(name) is not None
 
 
 def is_planned(name: str) -> bool:

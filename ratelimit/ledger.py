@@ -238,12 +238,15 @@ class Ledger(Protocol):
     def is_available(self) -> bool:
         """Whether a posting sent now has a store to go to."""
 
-    @property
-    def doubt(self) -> str:
-        """Why amounts cannot be counted here, a fixed text; empty when nothing speaks against it.
+    def doubt_about(self, key: str) -> str:
+        """Return why amounts cannot be counted at a key, a fixed text; empty when nothing speaks against it.
 
-        Read after a posting, it knows what its call found: an emptied store is noticed by the first one after.
+        Asked after a posting, it knows what its call found: an emptied store is noticed by the first one after.
         """
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether amounts cannot be counted at some key."""
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the store, doubts included."""

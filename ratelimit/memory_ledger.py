@@ -100,10 +100,14 @@ class MemoryLedger:
         """Always true; a full ledger says so posting by posting."""
         return True
 
-    @property
-    def doubt(self) -> str:
-        """Always empty: nobody else can empty it, and whoever chose it knows that it ends with the process."""
+    def doubt_about(self, key: str) -> str:
+        """Return nothing: nobody else can empty it, and whoever chose it knows that it ends with the process."""
         return ""
+
+    @property
+    def is_doubted(self) -> bool:
+        """Never, as `doubt_about` says."""
+        return False
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know."""

@@ -11,7 +11,7 @@ from policy.merchants import MerchantEntry
 from ratelimit.judge import judge, judge_in_doubt, judge_single, judge_without_store
 from ratelimit.ledger import CounterFault, Ledger, PostResult, Status
 from ratelimit.model import LimitQuery, OverLimit, Verdict, WithinLimit
-from ratelimit.posting import Counter, Prepared, as_look, find_counters, prepare
+from ratelimit.posting import Counter, Prepared, as_look, find_counters, hold_key, prepare
 from ratelimit.reasons import Reason
 from ratelimit.tables import Plan, Tables
 from ratelimit.window import Windows
@@ -117,7 +117,8 @@ async def _hit(
     """Step 4: one call; a verdict where the store gives no reading that amounts may be judged by."""
     engine, deadline = by
     limits = [counter.limit for counter in counters]
-    refusal = judge_in_doubt(limits, engine.ledger.doubt)
+    key = hold_key(merchant.id, query.decision_id)  # stands where the merchant's counters do
+    refusal = judge_in_doubt(limits, engine.ledger.doubt_about(key))
     try:
         for _ in range(2):
             prepared = prepare(plan, query, counters, merchant, (engine.windows, engine.now()))
@@ -131,5 +132,5 @@ async def _hit(
     except (StoreUnavailable, CounterFault) as error:
         return judge_without_store(limits, str(error))
     # Again: this very call may have been the one that found the store emptied.
-    refusal = refusal if refusal is not None else judge_in_doubt(limits, engine.ledger.doubt)
+    refusal = refusal if refusal is not None else judge_in_doubt(limits, engine.ledger.doubt_about(key))
     return (prepared, result) if refusal is None else refusal

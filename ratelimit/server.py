@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chassis.asgi_host import AsgiHost
 from chassis.clock import Clock, SystemClock
@@ -17,18 +16,16 @@ from chassis.record import DecisionLog
 from chassis.service import Service
 from chassis.settings import read_host_options
 from chassis.store_watch import StoreWatch
-from policy.live import Compiled, Compiler, live_policy
 from policy.settings import MEMORY_STORE, ServiceSettings, read_settings
-from ratelimit.changes import loosened
-from ratelimit.compile import compile_tables
+from ratelimit.descriptors.assembly import ServiceMeans, open_descriptors
 from ratelimit.ledger import Ledger
 from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.pipeline import Engine
 from ratelimit.reasons import Reason
 from ratelimit.recording import PLAIN_FIELDS, Recorder
 from ratelimit.servicer import SHOULD_RATE_LIMIT_METHOD, RateLimitServicer
+from ratelimit.sources import open_sources
 from ratelimit.store_ledger import StoreLedger
-from ratelimit.tables import Tables
 from ratelimit.window import Windows
 
 NAME: Final = "ratelimit"
@@ -42,33 +39,45 @@ def open_store(settings: ServiceSettings, clock: Clock) -> Ledger:
     return StoreLedger.from_url(settings.store, clock, replace(settings.store_settings(), watch=watch))
 
 
-def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Compiled[Tables]]:
+def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Any]:
     """Build the service; nothing is read or opened before `start`."""
     clock = clock or SystemClock()
     metrics = ServiceMetrics(NAME, reasons=[*(reason.code for reason in Reason), "store_failure_allowed"])
     store = open_store(settings, clock)
     decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
-    reloader = live_policy(Path(settings.policies), Compiler(compile_tables, loosened), metrics, clock)
+    sources = open_sources(settings, metrics, clock)
     engine = Engine(store, Windows(), clock)
-
-    def active() -> Tables | None:
-        return reloader.current.tables if reloader.is_loaded else None
-
     recorder = Recorder(decision_log, metrics, clock)
-    servicer = RateLimitServicer(active, engine, recorder, ids=RandomIds(), errors_uri=settings.errors_uri)
+    quotas = RateLimitServicer(sources.tables, engine, recorder, ids=RandomIds(), errors_uri=settings.errors_uri)
+    means = ServiceMeans(clock, metrics, recorder)
+    descriptors = open_descriptors(settings, sources.descriptor_set, quotas, means)
 
     def warnings() -> tuple[str, ...]:
         # Not a reason to be unready: quotas say themselves what holds without a store.
         away = () if store.is_available else ("the counter store is not connected",)
-        return (*away, *(store.warnings() if store.is_available else ()), *settings.store_warnings())
+        return (
+            *away,
+            *(store.warnings() if store.is_available else ()),
+            *descriptors.warnings(),
+            *settings.store_warnings(),
+        )
 
-    service: PolicyService[Compiled[Tables]] = PolicyService(
+    service: PolicyService[Any] = PolicyService(
         NAME,
-        {SHOULD_RATE_LIMIT_METHOD: servicer.should_rate_limit},
+        {SHOULD_RATE_LIMIT_METHOD: descriptors.servicer.should_rate_limit},
         metrics.registry,
-        ServiceParts(reloader, decision_log, (store,), lambda: (), warnings, {SHOULD_RATE_LIMIT_METHOD: servicer.shed}),
+        ServiceParts(
+            sources.first,
+            decision_log,
+            (store, *descriptors.background()),
+            lambda: (),
+            warnings,
+            {SHOULD_RATE_LIMIT_METHOD: quotas.shed},
+            sources.others,
+        ),
     )
     metrics.watch_store(lambda: store.is_available)
+    metrics.watch_store_doubt(lambda: store.is_doubted)
     return service
 
 

@@ -11,8 +11,10 @@ from importlib.resources import files
 from typing import Any, Final
 
 from chassis.clock import Clock
-from chassis.gathered_calls import GatheredCalls
+from chassis.cluster_calls import calls_over
+from chassis.store_cluster import StoreCluster
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
+from chassis.store_nodes import is_cluster
 from ratelimit.ledger import (
     MAX_COUNT,
     CounterFault,
@@ -42,18 +44,15 @@ class StoreLedger:
         judged_at_ms: For tests alone: the time to judge by, milliseconds since 1970; 0 is the store's own clock.
     """
 
-    def __init__(self, link: StoreLink, clock: Clock, judged_at_ms: int = _STORE_TIME) -> None:
+    def __init__(self, link: StoreLink | StoreCluster, clock: Clock, judged_at_ms: int = _STORE_TIME) -> None:
         self.judged_at_ms = judged_at_ms
-        self._watch = link.watch
-        self._hits: GatheredCalls[Posting, PostResult] = GatheredCalls(
+        self._hits = calls_over(
             link, _HIT, clock, lambda postings: pack_hits(postings, self.judged_at_ms), _read_posting
         )
-        self._postings: GatheredCalls[Posting, PostResult] = GatheredCalls(
+        self._postings = calls_over(
             link, _CHARGE, clock, lambda postings: pack_postings(postings, self.judged_at_ms), _read_posting
         )
-        self._settlements: GatheredCalls[Settlement, Settled] = GatheredCalls(
-            link, _SETTLE, clock, _pack_settlements, _read_settlement
-        )
+        self._settlements = calls_over(link, _SETTLE, clock, _pack_settlements, _read_settlement)
 
     @classmethod
     def from_url(cls, url: str, clock: Clock, settings: StoreSettings = StoreSettings()) -> StoreLedger:  # noqa: B008
@@ -62,7 +61,8 @@ class StoreLedger:
         Raises:
             ValueError: The URL is not understood; its text is not repeated.
         """
-        return cls(StoreLink(url, ledger_scripts(), clock=clock, settings=settings), clock)
+        kind = StoreCluster if is_cluster(url) else StoreLink
+        return cls(kind(url, ledger_scripts(), clock=clock, settings=settings), clock)
 
     async def start(self) -> None:
         """Begin to connect; never fails because the store is away."""
@@ -78,24 +78,28 @@ class StoreLedger:
         """Whether a posting sent now has a store to go to."""
         return self._postings.is_available
 
+    def doubt_about(self, key: str) -> str:
+        """Why amounts cannot be counted at a key; asked after a posting, it knows what that posting's call found."""
+        return self._postings.doubt_about(key)
+
     @property
-    def doubt(self) -> str:
-        """Why amounts cannot be counted here; empty without a watch, and when it has none."""
-        return self._postings.doubt
+    def is_doubted(self) -> bool:
+        """Whether amounts cannot be counted at some key."""
+        return self._postings.is_doubted
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the store."""
-        return () if self._watch is None else self._watch.warnings()
+        return self._postings.warnings()
 
     async def post(self, posting: Posting, deadline: float) -> PostResult:
         """Judge all entries, then add all or none; see `Ledger.post`."""
         check_posting(posting)
         calls = self._hits if is_plain(posting) else self._postings
-        return await calls.ask(posting, deadline)
+        return await calls.ask_at(posting.entries[0].key, posting, deadline)
 
     async def settle(self, settlement: Settlement, deadline: float) -> Settled:
         """Write the outcome of a held posting; see `Ledger.settle`."""
-        return await self._settlements.ask(settlement, deadline)
+        return await self._settlements.ask_at(settlement.key, settlement, deadline)
 
 
 def ledger_scripts() -> dict[str, str]:

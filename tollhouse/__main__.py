@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from policy.descriptors.reader import DescriptorOptions
 from tollhouse.card_key_command import card_key_app
 from tollhouse.envoy_command import envoy_app
-from tollhouse.serve import Transport
+from tollhouse.import_command import import_app
+from tollhouse.serve import Compat, Transport
 from tollhouse.serve_command import serve_command
 from tollhouse.store_command import store_app
 
@@ -34,6 +36,7 @@ class OutputFormat(StrEnum):
 
 app.command("serve")(serve_command)
 app.add_typer(envoy_app, name="envoy", help="Keep an Envoy configuration in step with the policy set.")
+app.add_typer(import_app, name="import", help="Settings of other services, as ours.")
 app.add_typer(card_key_app, name="card-key", help="Make and rotate the keys that card numbers are hashed with.")
 app.add_typer(store_app, name="store", help="Look at the store of counters, and accept one that was emptied.")
 
@@ -60,11 +63,20 @@ def up_command(
 def check_command(
     directory: Annotated[Path, typer.Argument(help="Directory of the policy set.")],
     output_format: Annotated[OutputFormat, typer.Option("--format", help="text or json.")] = OutputFormat.TEXT,
+    descriptors: Annotated[
+        bool,
+        typer.Option("--descriptors", help="envoyproxy/ratelimit files alone; mostly seen by itself."),
+    ] = False,
+    compat: Annotated[Compat | None, typer.Option(help="Read descriptor files as serve --compat does.")] = None,
+    merge_domains: Annotated[bool, typer.Option("--merge-domains", help="As serve --merge-domains does.")] = False,
 ) -> None:
     """Check a policy set; every mistake in one run as file:line:column: CODE message. Exit code 1 on mistakes."""
-    from tollhouse.check import run_check
+    from tollhouse.check import is_descriptor_directory, run_check, run_check_descriptors
 
     is_color = sys.stdout.isatty()
+    if descriptors or compat or merge_domains or is_descriptor_directory(directory):
+        options = DescriptorOptions(compat is Compat.ENVOYPROXY, merge_domains)
+        raise typer.Exit(run_check_descriptors(directory, output_format.value, is_color, options))
     raise typer.Exit(run_check(directory, output_format.value, is_color))
 
 

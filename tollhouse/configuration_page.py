@@ -9,9 +9,13 @@ from typing import Final
 from chassis.admin_access import MIN_TOKEN_CHARACTERS
 from extauthz.card_keys import MAX_KEY_BYTES, MIN_KEY_BYTES
 from policy.handoff import MAX_CARD_KEYS
-from tollhouse.options import REQUIRED, SETTINGS, Setting
+from tollhouse.options import SETTINGS
+from tollhouse.setting import REQUIRED, Setting
 
-STORE_RULES: Final = "~tollhouse:* +evalsha +script|load +get +set +select"
+STORE_RULES: Final = (
+    "~tollhouse:* +evalsha +script|load +select +time +get +set +del +exists +type +expire +hget +hmget +hgetall +hset "
+    "+hdel +zadd +zcard +zcount +zscore +zrem +zremrangebyscore"
+)
 """What the limiter's user of the store may do (Redis ACL rules)."""
 
 _HEAD: Final = """\

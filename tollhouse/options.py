@@ -9,77 +9,49 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, Final
-
-import typer
+from typing import Final
 
 from chassis.listen import HostOptions
 from policy.settings import ServiceSettings
-
-PREFIX: Final = "TOLLHOUSE_"
+from tollhouse.descriptor_options import DESCRIPTOR_SETTINGS
+from tollhouse.setting import PREFIX, REQUIRED, Setting, default_of
 
 # Kubernetes sets these in every pod for a Service called tollhouse-...; they are no settings of ours.
 _SERVICE_LINK: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)\Z")
 # Of the compose stack and the tests; they never reach a service's own settings.
 _NOT_OF_A_SERVICE: Final = frozenset({"TOLLHOUSE_IMAGE", "TOLLHOUSE_LOCAL_IMAGE", "TOLLHOUSE_TEST_MARK"})
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting.
-
-    Attributes:
-        flag: Option of `tollhouse serve`.
-        help: What it is for, one sentence.
-        advice: Which values are safe, and what the others cost.
-        default: Value when neither option nor variable is given; `REQUIRED` where one must be.
-        unit: Of a number or a text's form; empty for none.
-        bounds: Lowest and highest number that is accepted; None for texts.
-        service: The one service that takes it; empty: both.
-        has_variable: Also settable by environment variable; a consent is not, it must stand in the command.
-    """
-
-    flag: str
-    help: str
-    advice: str
-    default: Any = None
-    unit: str = ""
-    bounds: tuple[float, float] | None = None
-    service: str = ""
-    has_variable: bool = True
-
-    @property
-    def variable(self) -> str | None:
-        """Name of the environment variable, or None."""
-        return PREFIX + self.flag.removeprefix("--").replace("-", "_").upper() if self.has_variable else None
-
-    def option(self) -> Any:
-        """Return what typer makes the option of."""
-        lowest, highest = self.bounds or (None, None)
-        text = f"{self.service} only: {self.help}" if self.service else self.help
-        return typer.Option(
-            self.flag, envvar=self.variable, help=text, min=lowest, max=highest, metavar=self.unit or None
-        )
-
-
-REQUIRED: Final = object()
-"""Default of a setting that has none."""
-
-
-def _default(model: type[Any], name: str) -> Any:
-    found = next(field.default for field in fields(model) if field.name == name)
-    if found is MISSING:
-        raise ValueError(f"{name} has no default")
-    return found
-
-
 POLICIES = Setting(
     "--policies",
     "Directory of the policy set.",
-    "Readable by the service, writable by the security team alone.",
-    REQUIRED,
+    "Readable by the service, writable by the security team alone. extauthz needs one; ratelimit needs one or "
+    "`--descriptors`, and without one it refuses whatever the gate asks it about payments.",
+    None,
     "DIR",
+)
+DESCRIPTORS = Setting(
+    "--descriptors",
+    "Directory of limits in envoyproxy/ratelimit's own format.",
+    "Of those files alone, writable by their team alone. A set that lists `descriptors/*.yaml` itself takes none "
+    "(docs/descriptors.md).",
+    None,
+    "DIR",
+    service="ratelimit",
+)
+COMPAT = Setting(
+    "--compat",
+    "envoyproxy: read and count the files of --descriptors as envoyproxy/ratelimit does.",
+    "Leave it out once `tollhouse check` is silent without it: what surprises there is an error then.",
+    None,
+    "envoyproxy",
+    service="ratelimit",
+)
+MERGE_DOMAINS = Setting(
+    "--merge-domains",
+    "Several files of --descriptors may add to one domain.",
+    "Leave it out where one team writes a domain: a second file is then an error.",
+    False,
+    service="ratelimit",
 )
 LISTEN = Setting(
     "--listen",
@@ -109,7 +81,8 @@ TRANSPORT = Setting(
 )
 STORE = Setting(
     "--store",
-    "Counters and used proofs: redis://HOST:PORT/DB, rediss://, unix://PATH, embedded: or memory:.",
+    "Counters and used proofs: redis://HOST:PORT/DB, rediss://, unix://PATH, redis+sentinel://HOST:PORT,…/SERVICE, "
+    "rediss+sentinel://, redis+cluster://HOST:PORT,… (ratelimit only), rediss+cluster://, embedded: or memory:.",
     "ratelimit needs one; extauthz needs one when the policy set takes DPoP proofs. One store for all replicas, "
     "`rediss://` off this machine, without eviction. memory: and embedded: (ratelimit only) are for one process alone: "
     "a restart forgets what was used. Never a password: it would stand in the process list.",
@@ -125,6 +98,15 @@ SINGLE_REPLICA = Setting(
     service="ratelimit",
     has_variable=False,
 )
+STORE_WAIT_REPLICAS = Setting(
+    "--store-wait-replicas",
+    "How many replicas of the store must confirm a charge before it counts as answered.",
+    "1 where the store fails over: else the charges of its last moments are forgotten, and can be spent again. A "
+    "charge that too few confirm in time is refused by `on_store_failure: deny`, and stays charged.",
+    default_of(ServiceSettings, "store_wait_replicas"),
+    "NUMBER",
+    (0, 8),
+)
 STORE_USERNAME = Setting(
     "--store-username",
     "ACL user of the store.",
@@ -136,6 +118,13 @@ STORE_PASSWORD_FILE = Setting(
     "--store-password-file",
     "File with the store's password.",
     "One line, mode 600. Read at every connect, so a new password needs no restart.",
+    None,
+    "FILE",
+)
+SENTINEL_PASSWORD_FILE = Setting(
+    "--sentinel-password-file",
+    "File with the password of the store's sentinels.",
+    "One line, mode 600. Read at every connect. Whoever can speak for a sentinel can name another store.",
     None,
     "FILE",
 )
@@ -205,28 +194,28 @@ DECISION_LOG = Setting(
     "--decision-log",
     "File for decision records, JSON lines; - is stdout.",
     "On a disk with room: a record a request. Losses are counted and shown on /readyz.",
-    _default(ServiceSettings, "decision_log"),
+    default_of(ServiceSettings, "decision_log"),
     "FILE",
 )
 LOG_LEVEL = Setting(
     "--log-level",
     "DEBUG, INFO, WARNING or ERROR.",
     "INFO; WARNING hides which policy revision was loaded when.",
-    _default(ServiceSettings, "log_level"),
+    default_of(ServiceSettings, "log_level"),
     "LEVEL",
 )
 ERRORS_URI = Setting(
     "--errors-uri",
     "Where docs/errors.md is published; problem types point there.",
     "A page that merchants can reach.",
-    _default(ServiceSettings, "errors_uri"),
+    default_of(ServiceSettings, "errors_uri"),
     "URL",
 )
 REALM = Setting(
     "--realm",
     "Realm of WWW-Authenticate challenges.",
     "A name of the API, without quotes.",
-    _default(ServiceSettings, "realm"),
+    default_of(ServiceSettings, "realm"),
     "NAME",
     service="extauthz",
 )
@@ -234,7 +223,7 @@ MAX_MESSAGE_BYTES = Setting(
     "--max-message-bytes",
     "Longest gRPC request; longer ones are RESOURCE_EXHAUSTED.",
     "Above the body that Envoy buffers (64 KiB) and its headers; a large one lets callers take memory.",
-    _default(HostOptions, "max_message_bytes"),
+    default_of(HostOptions, "max_message_bytes"),
     "BYTES",
     (131_072, 4_194_304),
 )
@@ -242,7 +231,7 @@ DEFAULT_TIMEOUT_SECONDS = Setting(
     "--default-timeout-seconds",
     "Deadline of a call that brings none.",
     "Near Envoy's own time-out for the service.",
-    _default(HostOptions, "default_timeout_seconds"),
+    default_of(HostOptions, "default_timeout_seconds"),
     "SECONDS",
     (0.05, 10.0),
 )
@@ -250,7 +239,7 @@ MAX_TIMEOUT_SECONDS = Setting(
     "--max-timeout-seconds",
     "Longest deadline; a longer one is cut to it.",
     "Not below Envoy's time-out; a long one lets calls pile up.",
-    _default(HostOptions, "max_timeout_seconds"),
+    default_of(HostOptions, "max_timeout_seconds"),
     "SECONDS",
     (0.1, 60.0),
 )
@@ -258,7 +247,7 @@ DRAIN_SECONDS = Setting(
     "--drain-seconds",
     "Longest wait for calls in flight at a stop.",
     "Above the longest deadline; together with `--lame-duck-seconds` below what the supervisor grants before it kills.",
-    _default(HostOptions, "drain_seconds"),
+    default_of(HostOptions, "drain_seconds"),
     "SECONDS",
     (0.0, 300.0),
 )
@@ -266,15 +255,27 @@ LAME_DUCK_SECONDS = Setting(
     "--lame-duck-seconds",
     "How long NOT_SERVING is shown before the listener closes.",
     "Above Envoy's health check interval: shorter, and calls still come when nobody listens.",
-    _default(HostOptions, "lame_duck_seconds"),
+    default_of(HostOptions, "lame_duck_seconds"),
     "SECONDS",
     (0.0, 60.0),
 )
 
 SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
-    "Service": (POLICIES, LISTEN, TRANSPORT, DECISION_LOG, LOG_LEVEL, ERRORS_URI, REALM),
-    "Secrets": (CARD_KEY_FILE, DPOP_NONCE_KEY_FILE, STORE_PASSWORD_FILE, ADMIN_TOKEN_FILE),
-    "Store": (STORE, SINGLE_REPLICA, STORE_USERNAME),
+    "Service": (
+        POLICIES,
+        DESCRIPTORS,
+        COMPAT,
+        MERGE_DOMAINS,
+        LISTEN,
+        TRANSPORT,
+        DECISION_LOG,
+        LOG_LEVEL,
+        ERRORS_URI,
+        REALM,
+    ),
+    "Secrets": (CARD_KEY_FILE, DPOP_NONCE_KEY_FILE, STORE_PASSWORD_FILE, SENTINEL_PASSWORD_FILE, ADMIN_TOKEN_FILE),
+    "Store": (STORE, SINGLE_REPLICA, STORE_WAIT_REPLICAS, STORE_USERNAME),
+    "Descriptors": DESCRIPTOR_SETTINGS,
     "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),
     "Token issuers": (JWKS_SNAPSHOT,),
     "Admin pages": (ADMIN,),

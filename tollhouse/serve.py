@@ -25,11 +25,15 @@ from chassis.record import STDOUT
 from chassis.secret_file import SecretInvalid, read_one_line
 from chassis.service import Service
 from chassis.settings import quiet_grpc
+from chassis.store_nodes import CLUSTER_SCHEMES, is_cluster
+from chassis.store_places import SENTINEL_SCHEMES
 from chassis.store_url import has_password
 from chassis.tls import TlsOptions
 from extauthz.card_keys import read_card_keys_file
 from extauthz.tokens.key_snapshots import SnapshotRefused, check_directory
+from policy.descriptors.reader import COMPAT_ENVOYPROXY
 from policy.settings import MEMORY_STORE, ServiceSettings
+from tollhouse.descriptor_checks import check_descriptor_settings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
 EMBEDDED_STORE: Final = "embedded:"
@@ -51,6 +55,12 @@ class Transport(StrEnum):
 
     ENVOY = "envoy"
     GRPCIO = "grpcio"
+
+
+class Compat(StrEnum):
+    """Whose surprises descriptor files are read and counted with."""
+
+    ENVOYPROXY = COMPAT_ENVOYPROXY
 
 
 class UsageError(Exception):
@@ -182,8 +192,7 @@ def _check_exposed_admin(admin: ListenAddress, token_file: Path | None, *, has_t
 
 def _check_settings(request: ServeRequest) -> None:
     settings = request.settings
-    if not Path(settings.policies).is_dir():
-        raise UsageError(f"--policies {settings.policies} is not a directory")
+    _check_sources(request.service, settings)
     if settings.log_level.upper() not in LEVELS:
         raise UsageError(f"--log-level must be one of {', '.join(LEVELS)}")
     if settings.decision_log != STDOUT and not _is_writable_file(Path(settings.decision_log)):
@@ -195,6 +204,23 @@ def _check_settings(request: ServeRequest) -> None:
     _check_secrets(request.service, settings)
     _check_snapshot(request.service, settings)
     _check_store(request.service, settings)
+    try:
+        check_descriptor_settings(request.service.value, settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _check_sources(service: ServiceName, settings: ServiceSettings) -> None:
+    is_extauthz = service is ServiceName.EXTAUTHZ
+    if is_extauthz and settings.descriptors:
+        raise UsageError("--descriptors belongs to ratelimit; extauthz counts nothing")
+    if not settings.policies and (is_extauthz or not settings.descriptors):
+        raise UsageError("--policies is needed" if is_extauthz else "--policies or --descriptors is needed")
+    if not settings.descriptors and (settings.descriptors_compat or settings.merge_domains):
+        raise UsageError("--compat and --merge-domains need --descriptors; a policy set says it in its manifest")
+    for option, directory in (("--policies", settings.policies), ("--descriptors", settings.descriptors)):
+        if directory and not Path(directory).is_dir():
+            raise UsageError(f"{option} {directory} is not a directory")
 
 
 def _is_writable_file(path: Path) -> bool:
@@ -211,8 +237,8 @@ def _check_secrets(service: ServiceName, settings: ServiceSettings) -> None:
             read_card_keys_file(settings.dpop_nonce_key_file)
         if settings.card_key_file:
             read_card_keys_file(settings.card_key_file)
-        if settings.store_password_file:
-            read_one_line(settings.store_password_file)
+        for path in filter(None, (settings.store_password_file, settings.sentinel_password_file)):
+            read_one_line(path)
     except SecretInvalid as error:
         raise UsageError(str(error)) from error
 
@@ -230,10 +256,14 @@ def _check_snapshot(service: ServiceName, settings: ServiceSettings) -> None:
 
 def _check_store(service: ServiceName, settings: ServiceSettings) -> None:
     login = settings.store_password_file or settings.store_username
+    if settings.sentinel_password_file and settings.store.partition("://")[0] not in SENTINEL_SCHEMES:
+        raise UsageError("--sentinel-password-file needs a --store that is found by its sentinels")
     if service is ServiceName.EXTAUTHZ and settings.single_replica:
         raise UsageError("--single-replica belongs to ratelimit; extauthz counts nothing")
     if service is ServiceName.EXTAUTHZ and settings.store == EMBEDDED_STORE:
         raise UsageError("--store embedded: belongs to ratelimit; memory: remembers proofs for one lone process")
+    if service is ServiceName.EXTAUTHZ and is_cluster(settings.store):
+        raise UsageError("--store: a cluster is for ratelimit; used proofs go to a store with one primary")
     if not settings.store:
         _check_storeless(service, has_login=bool(login))
         return
@@ -258,12 +288,15 @@ def _check_storeless(service: ServiceName, *, has_login: bool) -> None:
 
 
 def _check_store_url(settings: ServiceSettings) -> None:
-    known = ("redis://", "rediss://", "unix://", EMBEDDED_STORE, MEMORY_STORE)
+    several = (f"{scheme}://" for scheme in (*SENTINEL_SCHEMES, *CLUSTER_SCHEMES))
+    known = ("redis://", "rediss://", "unix://", *several, EMBEDDED_STORE, MEMORY_STORE)
     if not settings.store.startswith(known):
         raise UsageError(f"--store must be one of {', '.join(known)}")
     try:
         # First: it never repeats the URL, so neither does whatever is said after it.
-        ratelimit.server.open_store(replace(settings, store_password_file="", store_username=""), SystemClock())
+        ratelimit.server.open_store(
+            replace(settings, store_password_file="", store_username="", sentinel_password_file=""), SystemClock()
+        )
         if has_password(settings.store):
             raise UsageError(
                 "--store holds a password, and every user of the machine can read it in the process list: put it in a "

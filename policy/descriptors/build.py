@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -230,20 +230,3 @@ class _Builder:
     def _place(self, offset: int) -> Place:
         line, column = self._fields.source.place(offset)
         return Place(self._fields.source.name, line, column)
-
-
-def walk(nodes: Sequence[Node]) -> Iterable[Node]:
-    """Yield nodes and everything below them."""
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if node.children is not None:
-            waiting.extend(level_nodes(node.children))
-
-
-def level_nodes(level: Level) -> tuple[Node, ...]:
-    """Return the descriptors of a level."""
-    if isinstance(level, JoinedLevel):
-        return tuple(level.joined.values())
-    return (*level.exact.values(), *level.by_key.values())

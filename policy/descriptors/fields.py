@@ -140,7 +140,7 @@ class FileFields:
 
     def _name(self, key: Node, known: frozenset[str]) -> str | None:
         if not isinstance(key, Scalar) or not isinstance(stands_for(key), str):
-            shown = key.text if isinstance(key, Scalar) else "a list or mapping"
+            shown = quote(key.text)[1:-1] if isinstance(key, Scalar) else "a list or mapping"
             self.refuse(key.start, "P012", f"config error, key is not of type string: {shown}")
             return None
         if key.text not in ALL_FIELDS:
@@ -219,7 +219,7 @@ class FileFields:
             return []
         for item in node.items:
             if not isinstance(item, Mapping):
-                shown = item.text if isinstance(item, Scalar) else "a list"
+                shown = quote(item.text)[1:-1] if isinstance(item, Scalar) else "a list"
                 message = f"config error, yaml file contains list of type other than map: {shown}"
                 self.refuse(item.start, "P032", message)
         return [item for item in node.items if isinstance(item, Mapping)]

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from policy.descriptors.build import Duplicates, FileTree, build_file, joined_text, level_nodes, make_level
+from policy.descriptors.build import Duplicates, FileTree, build_file, joined_text, make_level
 from policy.descriptors.fields import Budget, FileFields
 from policy.descriptors.nodes import read_first_document
-from policy.descriptors.tree import DescriptorSet, Domain, JoinedLevel, Level, Node, Pattern
+from policy.descriptors.tree import DescriptorSet, Domain, JoinedLevel, Level, Node, Pattern, level_nodes
 from policy.diagnostics import Problem, ProblemList, Severity, quote
 from policy.handoff import DOMAIN
 

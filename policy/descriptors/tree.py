@@ -203,6 +203,13 @@ Level = TypedLevel | JoinedLevel
 """The descriptors of one list; a set is made of one kind alone."""
 
 
+def level_nodes(level: Level) -> tuple[Node, ...]:
+    """Return the descriptors of a level."""
+    if isinstance(level, JoinedLevel):
+        return tuple(level.joined.values())
+    return (*level.exact.values(), *level.by_key.values())
+
+
 @dataclass(frozen=True, slots=True)
 class Domain:
     """One domain; names are compared exactly.

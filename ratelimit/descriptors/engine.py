@@ -72,7 +72,7 @@ class DescriptorEngine:
         found = match(rules, query)
         if found is None:
             return self._unknown_domain(query)
-        found = tuple(_checked(*pair) for pair in zip(query.descriptors, found, strict=True))
+        found = tuple(map(_checked, query.descriptors, found))
         now = self.clock.wall()
         asked = [
             _Asked(place, each.limit, self._hit(query, place, each, now))
@@ -104,12 +104,12 @@ class DescriptorEngine:
         seconds = limit.window_seconds
         start = int(now) // seconds * seconds
         key = (
-            plain_key(query.domain, found.path, start)
+            bounded_key(plain_key(query.domain, found.path, start))
             if self.options.is_compat
             else typed_key(query.domain, found.path, limit.unit, start)
         )
         return Hit(
-            self.options.key_prefix + bounded_key(key),
+            self.options.key_prefix + key,
             limit.requests_per_unit,
             max(query.hits, 1) if descriptor.hits is None else descriptor.hits,
             descriptor.is_given_back,
@@ -126,18 +126,15 @@ class DescriptorEngine:
 
     async def _ask(self, asked: Sequence[_Asked], deadline: float, *, has_fault: bool) -> dict[int, Count | None]:
         """Step `hit`: return the count of each place, None for what is known to be over without the store."""
-        is_compat = self.options.is_compat
-        now = self.clock.monotonic()
-        held = {each.place for each in asked if self._may_be_held(each.hit) and self.held_over.holds(each.hit, now)}
-        for each in asked:
-            if each.place in held:
-                self.statistics.held_over(each.rule, each.hit.cost)
-        counts: dict[int, Count | None] = dict.fromkeys(held)
-        rest = [each for each in asked if each.place not in held]
-        is_refused = any(each.place in held and each.hit.role is Role.HARD for each in asked)
-        if not is_compat and (is_refused or (has_fault and not self.options.is_shadow)):
-            # Refused already, so that nothing is charged and nothing needs to be asked.
-            return counts
+        counts: dict[int, Count | None] = {}
+        rest = asked
+        if self.held_over.is_used:
+            rest = self._take_held(asked, counts)
+        if not self.options.is_compat:
+            is_refused = has_fault and not self.options.is_shadow
+            if is_refused or _has_hard(asked, counts):
+                # Refused already, so that nothing is charged and nothing needs to be asked.
+                return counts
         if rest:
             for each, count in zip(rest, await self._tally(rest, deadline), strict=True):
                 if count is None:
@@ -145,8 +142,20 @@ class DescriptorEngine:
                 counts[each.place] = count
                 self.statistics.counted(each.rule, each.hit, count)
                 if count.is_over and self._may_be_held(each.hit):
-                    self.held_over.add(each.hit, count.after, now)
+                    self.held_over.add(each.hit, count.after, self.clock.monotonic())
         return counts
+
+    def _take_held(self, asked: Sequence[_Asked], counts: dict[int, Count | None]) -> list[_Asked]:
+        """Note which hits are known to be over; return the others."""
+        now = self.clock.monotonic()
+        rest = []
+        for each in asked:
+            if self._may_be_held(each.hit) and self.held_over.holds(each.hit, now):
+                counts[each.place] = None
+                self.statistics.held_over(each.rule, each.hit.cost)
+            else:
+                rest.append(each)
+        return rest
 
     def _may_be_held(self, hit: Hit) -> bool:
         # By default a quota's hits are written down also when they do not fit, and only the store can do that.
@@ -178,6 +187,10 @@ class DescriptorEngine:
             statuses = tuple(_unasked_status(each) for each in found)
             return DescriptorAnswer(WithinLimit(is_without_store=True), statuses, tuple(found))
         return DescriptorAnswer(OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=_RETRY_SECONDS, detail=detail))
+
+
+def _has_hard(asked: Sequence[_Asked], held: dict[int, Count | None]) -> bool:
+    return bool(held) and any(each.place in held and each.hit.role is Role.HARD for each in asked)
 
 
 def _checked(descriptor: Descriptor, found: Found) -> Found:

@@ -31,8 +31,10 @@ class HeldOver:
         self._is_compat = is_compat
         self._entries: dict[str, _Entry] = {}
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    @property
+    def is_used(self) -> bool:
+        """Whether there is anything to look up."""
+        return bool(self._entries)
 
     def add(self, hit: Hit, found: int, now: float) -> None:
         """Remember a hit that did not fit; `now` is monotonic."""
@@ -47,7 +49,7 @@ class HeldOver:
 
     def holds(self, hit: Hit, now: float) -> bool:
         """Tell whether the hit is known to be over; one that gives back forgets what is known."""
-        entry = self._entries.get(hit.key) if self._entries else None
+        entry = self._entries.get(hit.key)
         if entry is None:
             return False
         if hit.is_given_back or entry.until <= now:

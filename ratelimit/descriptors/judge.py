@@ -46,7 +46,7 @@ def judge(found: Sequence[Found], statuses: Sequence[Status], options: EngineOpt
     """
     over = [place for place, status in enumerate(statuses) if status.is_over]
     states = tuple(_state(status) for status in statuses if status.limit is not None)
-    if options.is_shadow or not _is_over(found, statuses, options):
+    if options.is_shadow or not over or not _is_over(found, statuses, options):
         return DescriptorAnswer(WithinLimit(states), tuple(statuses), tuple(found))
     # The one that keeps the caller out longest: asking again earlier would be in vain.
     last = max(over, key=lambda place: statuses[place].reset_seconds)

@@ -26,6 +26,9 @@ _UNITS: Final[Mapping[int, Unit]] = {
 }
 _IN_REQUEST: Final = Place("(request)", 0, 0)
 _LONGEST_KEY: Final = 512
+_LONGEST_DOMAIN: Final = 64
+_LONGEST_PATH: Final = 100
+"""Of a typed key; what is longer is named by its digest. At four bytes a character the key stays within bounds."""
 
 
 def match(descriptors: DescriptorSet, query: DescriptorQuery) -> tuple[Found, ...] | None:
@@ -82,10 +85,15 @@ def plain_key(domain: str, path: Path, start: int) -> str:
 
 
 def typed_key(domain: str, path: Path, unit: Unit, start: int) -> str:
-    """Name a counter so that no two paths and no two windows share it: each text comes with its length."""
-    parts = [f"{len(domain)}:{domain}"]
-    parts += [f"{len(key)}:{key}:{len(value)}:{value}" for key, value in path]
-    return f"tollhouse:1:d:{unit}:{start}:{':'.join(parts)}"
+    """Name a counter so that no two paths and no two windows share it: each text comes with its length.
+
+    The domain is the hash tag: in a cluster all counters of a request lie in one slot and are taken in one call.
+    """
+    parts = ":".join([f"{len(key)}:{key}:{len(value)}:{value}" for key, value in path])
+    if len(parts) > _LONGEST_PATH:
+        parts = hashlib.sha256(parts.encode()).hexdigest()
+    name = f"{len(domain)}:{domain}" if len(domain) <= _LONGEST_DOMAIN else hashlib.sha256(domain.encode()).hexdigest()
+    return f"tollhouse:1:d:{{{name}}}:{unit}:{start}:{parts}"
 
 
 def bounded_key(key: str) -> str:

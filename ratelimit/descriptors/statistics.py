@@ -1,10 +1,15 @@
-"""What is counted about descriptors: hits by rule and outcome. No label comes from a request."""
+"""What is counted about descriptors: hits by rule and outcome. No label comes from a request.
+
+Every request counts here, so plain numbers are added up and shown when somebody asks for the metrics.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily
 
 from policy.descriptors.tree import LimitRule
 from ratelimit.descriptors.tally import Count, Hit
@@ -14,10 +19,11 @@ MAX_RULES: Final = 10_000
 
 OTHER: Final = "other"
 OUTCOMES: Final = ("total", "over", "near", "within", "over_local", "shadow", "given_back")
+_TOTAL, _OVER, _NEAR, _WITHIN, _OVER_LOCAL, _SHADOW, _GIVEN_BACK = range(len(OUTCOMES))
 
 
 class DescriptorStatistics:
-    """Counts hits by rule; the meaning of each outcome is envoyproxy/ratelimit's.
+    """Counts hits by rule; the meaning of each outcome is envoyproxy/ratelimit's. Belongs to one event loop.
 
     Args:
         registry: Where the series are shown.
@@ -26,67 +32,70 @@ class DescriptorStatistics:
 
     def __init__(self, registry: CollectorRegistry, near_ratio: float) -> None:
         self._near_ratio = near_ratio
-        self._hits = Counter(
+        self._hits: dict[str, list[int]] = {}
+        self._events: dict[str, int] = {}
+        registry.register(self)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Show everything counted so far."""
+        hits = CounterMetricFamily(
             "tollhouse_descriptor_hits",
             "Hits by rule and outcome; over and near count the hits beyond the limit and beyond its near share.",
-            ("rule", "outcome"),
-            registry=registry,
+            labels=("rule", "outcome"),
         )
-        self._events = Counter(
+        for rule, counts in list(self._hits.items()):
+            for outcome, count in zip(OUTCOMES, counts, strict=True):
+                if count:
+                    hits.add_metric((rule, outcome), count)
+        yield hits
+        events = CounterMetricFamily(
             "tollhouse_descriptor_requests",
-            "Descriptors that no limit held for, and requests of an unknown domain, by what happened.",
-            ("event",),
-            registry=registry,
+            "Descriptors that no limit held for, and requests that were not counted, by what happened.",
+            labels=("event",),
         )
-        self._children: dict[tuple[str, str], Counter] = {}
-        self._rules: set[str] = set()
+        for event, count in list(self._events.items()):
+            events.add_metric((event,), count)
+        yield events
 
     def event(self, name: str) -> None:
         """Count `unmatched`, `unknown_domain`, `fault` or `store_failure`."""
-        self._events.labels(name).inc()
+        self._events[name] = self._events.get(name, 0) + 1
 
     def counted(self, rule: LimitRule, hit: Hit, count: Count) -> None:
         """Count the hits that the store has judged."""
+        counts = self._hits.get(rule.id) or self._new(rule.id)
+        cost, found = hit.cost, count.found
         if hit.is_given_back:
-            self._add(rule, "given_back", hit.cost)
+            counts[_GIVEN_BACK] += cost
             return
-        self._add(rule, "total", hit.cost)
+        counts[_TOTAL] += cost
         near_from = int(hit.limit * self._near_ratio)
-        after = count.found + hit.cost
-        if count.is_over:
-            over = hit.cost if count.found >= hit.limit else after - hit.limit
-            self._over(rule, over)
-            if count.found < hit.limit:
-                self._add(rule, "near", hit.limit - max(near_from, count.found))
-            return
-        self._add(rule, "near", min(hit.cost, max(after - near_from, 0)))
-        self._add(rule, "within", hit.cost)
+        if not count.is_over:
+            counts[_WITHIN] += cost
+            if found + cost > near_from:
+                counts[_NEAR] += min(cost, found + cost - near_from)
+        elif found >= hit.limit:
+            self._over(counts, rule, cost)
+        else:
+            self._over(counts, rule, found + cost - hit.limit)
+            counts[_NEAR] += hit.limit - max(near_from, found)
 
     def held_over(self, rule: LimitRule, cost: int) -> None:
         """Count hits that were refused without asking the store."""
-        self._add(rule, "total", cost)
-        self._add(rule, "over_local", cost)
-        self._over(rule, cost)
+        counts = self._hits.get(rule.id) or self._new(rule.id)
+        counts[_TOTAL] += cost
+        counts[_OVER_LOCAL] += cost
+        self._over(counts, rule, cost)
 
     def read(self, rule_id: str) -> dict[str, int]:
-        """Return the counts of a rule, those that are not 0."""
-        known = {outcome: self._children.get((rule_id, outcome)) for outcome in OUTCOMES}
-        return {outcome: int(child._value.get()) for outcome, child in known.items() if child is not None}
+        """Return the counts of a rule by outcome."""
+        return dict(zip(OUTCOMES, self._hits.get(rule_id, [0] * len(OUTCOMES)), strict=True))
 
-    def _over(self, rule: LimitRule, cost: int) -> None:
-        self._add(rule, "over", cost)
+    def _over(self, counts: list[int], rule: LimitRule, cost: int) -> None:
+        counts[_OVER] += cost
         if rule.is_shadow:
-            self._add(rule, "shadow", cost)
+            counts[_SHADOW] += cost
 
-    def _add(self, rule: LimitRule, outcome: str, cost: int) -> None:
-        if cost <= 0:
-            return
-        child = self._children.get((rule.id, outcome))
-        (self._child(rule.id, outcome) if child is None else child).inc(cost)
-
-    def _child(self, rule_id: str, outcome: str) -> Counter:
-        if rule_id not in self._rules and len(self._rules) >= MAX_RULES:
-            return self._hits.labels(OTHER, outcome)
-        self._rules.add(rule_id)
-        child = self._children[(rule_id, outcome)] = self._hits.labels(rule_id, outcome)
-        return child
+    def _new(self, rule_id: str) -> list[int]:
+        name = rule_id if len(self._hits) < MAX_RULES else OTHER
+        return self._hits.setdefault(name, [0] * len(OUTCOMES))

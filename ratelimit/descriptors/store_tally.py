@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
 from chassis.clock import Clock
+from chassis.cluster_calls import ClusterCalls
 from chassis.gathered_calls import GatheredCalls
+from chassis.store_cluster import StoreCluster, slot_of
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
+from chassis.store_nodes import is_cluster
 from ratelimit.descriptors.tally import Count, Hit, Law, check_hits
 from ratelimit.ledger import MAX_COUNT, CounterFault
 
@@ -22,10 +26,17 @@ class _Asked(NamedTuple):
 
 
 class StoreTally:
-    """A `TallyStore` over a `StoreLink` that knows the script `tally`."""
+    """A `TallyStore` over a `StoreLink` or `StoreCluster` that knows the script `tally`.
 
-    def __init__(self, link: StoreLink, clock: Clock) -> None:
-        self._calls: GatheredCalls[_Asked, tuple[Count, ...]] = GatheredCalls(link, _SCRIPT, clock, _pack, _read)
+    In a cluster, hits that are taken together share a hash tag, and hits that are taken each for itself need not.
+    """
+
+    def __init__(self, link: StoreLink | StoreCluster, clock: Clock) -> None:
+        self._calls: GatheredCalls[_Asked, tuple[Count, ...]] | ClusterCalls[_Asked, tuple[Count, ...]]
+        if isinstance(link, StoreCluster):
+            self._calls = ClusterCalls(link, _SCRIPT, clock, _pack, _read)
+        else:
+            self._calls = GatheredCalls(link, _SCRIPT, clock, _pack, _read)
 
     @classmethod
     def from_url(cls, url: str, clock: Clock, settings: StoreSettings = StoreSettings()) -> StoreTally:  # noqa: B008
@@ -34,7 +45,8 @@ class StoreTally:
         Raises:
             ValueError: The URL is not understood; its text is not repeated.
         """
-        return cls(StoreLink(url, tally_scripts(), clock=clock, settings=settings), clock)
+        kind = StoreCluster if is_cluster(url) else StoreLink
+        return cls(kind(url, tally_scripts(), clock=clock, settings=settings), clock)
 
     async def start(self) -> None:
         """Begin to connect; never fails because the store is away."""
@@ -52,7 +64,26 @@ class StoreTally:
     async def tally(self, hits: Sequence[Hit], law: Law, deadline: float) -> tuple[Count, ...]:
         """Take the hits of one request; see `TallyStore.tally`."""
         check_hits(hits)
-        return await self._calls.ask(_Asked(hits, law), deadline)
+        calls = self._calls
+        if isinstance(calls, GatheredCalls):
+            return await calls.ask(_Asked(hits, law), deadline)
+        if law is not Law.EACH or len(hits) == 1:
+            return await calls.ask_at(hits[0].key, _Asked(hits, law), deadline)
+        return await _each_in_its_slot(calls, hits, deadline)
+
+
+async def _each_in_its_slot(
+    calls: ClusterCalls[_Asked, tuple[Count, ...]], hits: Sequence[Hit], deadline: float
+) -> tuple[Count, ...]:
+    slots: dict[int, list[int]] = {}
+    for place, hit in enumerate(hits):
+        slots.setdefault(slot_of(hit.key), []).append(place)
+    asked = [_Asked([hits[place] for place in places], Law.EACH) for places in slots.values()]
+    answers = await asyncio.gather(*(calls.ask_at(each.hits[0].key, each, deadline) for each in asked))
+    counts: dict[int, Count] = {}
+    for places, answer in zip(slots.values(), answers, strict=True):
+        counts.update(zip(places, answer, strict=True))
+    return tuple(counts[place] for place in range(len(hits)))
 
 
 def tally_scripts() -> dict[str, str]:

@@ -9,14 +9,10 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from chassis.store_link import StoreUnavailable
 from ratelimit.descriptors.tally import Count, Hit, Law, Role, TallyStore
 from ratelimit.ledger import CounterFault
-
-_NEVER_OVER: Final = Hit("tollhouse:1:d:never", 1, 0, False, 1, Role.QUOTA)
-"""A look at a counter that nobody writes. One store cannot know that the other one's quotas have something left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +73,10 @@ class TallyStores:
         self, per_second: TallyStore, quick: list[Hit], slow: list[Hit], how: tuple[Law, float]
     ) -> tuple[Sequence[Count | None], Sequence[Count | None]]:
         """Ask the one for seconds first: what it has charged is given back, or soon gone, should the other refuse."""
-        of_quick = (await per_second.tally([*quick, _NEVER_OVER], *how))[:-1]
+        of_quick = (await per_second.tally([*quick, _never_over(quick)], *how))[:-1]
         if not _fit(quick, of_quick):
             return of_quick, [None] * len(slow)
-        of_slow = (await self.main.tally([*slow, _NEVER_OVER], *how))[:-1]
+        of_slow = (await self.main.tally([*slow, _never_over(slow)], *how))[:-1]
         if not _fit(slow, of_slow):
             charged = [
                 hit._replace(is_given_back=True)
@@ -91,6 +87,11 @@ class TallyStores:
                 # What stays charged over-counts a window of one second.
                 await per_second.tally(charged, *how)
         return of_quick, of_slow
+
+
+def _never_over(hits: Sequence[Hit]) -> Hit:
+    """Return a quota hit that fits and changes nothing: one store cannot know whether all quotas of both are over."""
+    return hits[0]._replace(cost=0, is_given_back=True, role=Role.QUOTA)
 
 
 def _fit(hits: Sequence[Hit], counts: Sequence[Count]) -> bool:

@@ -43,8 +43,8 @@ async def linked(url: str, settings: StoreSettings = QUICK) -> AsyncIterator[Sto
 
 
 async def read(link: StoreLink, caller: int, *, seconds: float = 5.0) -> int | Unavailability:
-    """Entry the caller's own counter once, by a call of its own; return its count."""
-    keys, arguments = pack_hits([[Entry(f"caller:{caller}", (caller + 1) * SPAN, 1, 3600)]])
+    """Charge the caller's own counter once, by a call of its own; return its count."""
+    keys, arguments = pack_hits([Posting([Entry(f"caller:{caller}", (caller + 1) * SPAN, 1, 3600)])], 0)
     try:
         ((status, used, over),) = await link.call("hit", keys, arguments, CLOCK.monotonic() + seconds)
     except StoreUnavailable as error:

@@ -11,7 +11,7 @@ from chassis.store_link import StoreSettings
 from chassis.store_url import StoreLogin, connection_factory
 from helpers.valkey import SERVERS, administrator, running
 from helpers.waiting import until
-from ratelimit.ledger import Entry, Posting, Status
+from ratelimit.ledger import Entry, Hold, Identity, Kind, Outcome, Posting, Settled, Settlement, Status
 from ratelimit.store_ledger import StoreLedger
 from tollhouse.configuration_page import STORE_RULES
 
@@ -47,10 +47,29 @@ async def test_password_of_the_file_opens_the_store_also_after_it_was_changed(tm
             await until(lambda: not counters.is_available)
             await until(lambda: counters.is_available)
             assert (await _hit(counters)).readings[0].used == 2
+            await _use_every_kind(counters)
         finally:
             await counters.stop()
     for secret in ("wrong-password", "first-password", "second-password"):
         assert secret not in caplog.text
+
+
+async def _use_every_kind(ledger: StoreLedger) -> None:
+    """Count in every way there is, and give back: the rules for the user name every command of the scripts."""
+    common = {"limit": 5, "cost": 1, "expires_in_seconds": 60}
+    entries = [
+        Entry("tollhouse:1:{m}:day", **common, is_once=True, is_held=True),
+        Entry("tollhouse:1:{m}:hour", **common, kind=Kind.SLIDING, step=60_000, buckets=60, is_once=True, is_held=True),
+        Entry("tollhouse:1:{m}:rate", **common, kind=Kind.RATE, step=1000),
+        Entry("tollhouse:1:{m}:cards", **common, kind=Kind.DISTINCT, step=60_000, member="c"),
+        Entry("tollhouse:1:{m}:flight", **common, kind=Kind.LEASE, step=60_000, member="d"),
+    ]
+    for decision in ("d1", "d2"):
+        identity = Identity("tollhouse:1:{m}:id", "digest", 60)
+        hold = Hold(f"tollhouse:1:{{m}}:hold:{decision}", decision, "m", 60, identity)
+        await ledger.post(Posting(entries, hold=hold), CLOCK.monotonic() + 5)
+        settlement = Settlement(hold.key, decision, "m", Outcome.RELEASED)
+        assert await ledger.settle(settlement, CLOCK.monotonic() + 5) is Settled.DONE
 
 
 async def _hit(counters: StoreLedger):

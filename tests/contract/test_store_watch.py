@@ -21,6 +21,7 @@ from ratelimit.store_ledger import StoreLedger
 from tollhouse.embedded_store import EmbeddedStore
 
 CLOCK = SystemClock()
+KEY = "tollhouse:1:{m}:q"
 QUICK = StoreSettings(first_backoff_seconds=0.01, max_backoff_seconds=0.05)
 
 
@@ -46,16 +47,16 @@ async def watching(url: str, watch: StoreWatch | None = None) -> AsyncIterator[S
         await counters.stop()
 
 
-async def hit(counters: StoreLedger, key: str = "tollhouse:1:{m}:q") -> PostResult:
+async def hit(counters: StoreLedger, key: str = KEY) -> PostResult:
     return await counters.post(Posting([Entry(key, 100, 1, 60)]), CLOCK.monotonic() + 5)
 
 
 async def test_new_store_gets_an_epoch_and_is_not_in_doubt(server, admin):
     async with watching(server.url) as counters:
-        assert counters.doubt == ""
+        assert counters.doubt_about(KEY) == ""
         assert (await hit(counters)).readings[0].used == 1
         assert (await hit(counters)).readings[0].used == 2
-        assert counters.doubt == ""
+        assert counters.doubt_about(KEY) == ""
     assert (await admin.get(EPOCH_KEY)).startswith(b"born-")
 
 
@@ -63,10 +64,12 @@ async def test_first_hit_after_the_store_was_emptied_knows_it(server, admin):
     async with watching(server.url) as counters:
         await hit(counters)
         await admin.flushall()
+        assert not counters.is_doubted
         assert (await hit(counters)).readings[0].used == 1
-        assert counters.doubt == "the store was emptied: it has no epoch"
+        assert counters.doubt_about(KEY) == "the store was emptied: it has no epoch"
+        assert counters.is_doubted
         await hit(counters)
-        assert counters.doubt
+        assert counters.doubt_about(KEY)
 
 
 async def test_no_hit_of_many_under_way_passes_unseen_while_the_store_is_emptied(server, admin):
@@ -75,10 +78,10 @@ async def test_no_hit_of_many_under_way_passes_unseen_while_the_store_is_emptied
 
         async def pay(key: str) -> None:
             used = 0
-            while not counters.doubt:
+            while not counters.doubt_about(KEY):
                 found = (await hit(counters, key)).readings[0].used
                 # Whoever reads a count that went back knows in the same breath why.
-                assert found == used + 1 or counters.doubt
+                assert found == used + 1 or counters.doubt_about(KEY)
                 used = found
                 if used == 20:
                     emptied.set()
@@ -95,7 +98,7 @@ async def test_process_that_started_later_gives_an_emptied_store_no_pardon(serve
         await admin.flushall()
         async with watching(server.url, StoreWatch("another")):
             await hit(counters)
-            assert counters.doubt == "the store was emptied: its epoch is another one"
+            assert counters.doubt_about(KEY) == "the store was emptied: its epoch is another one"
 
 
 async def test_store_emptied_while_the_link_was_away_is_noticed_at_connect(server, admin):
@@ -105,7 +108,7 @@ async def test_store_emptied_while_the_link_was_away_is_noticed_at_connect(serve
         await until(lambda: not counters.is_available)
         await server.start()
         await until(lambda: counters.is_available)
-        assert counters.doubt == "the store was emptied: it has no epoch"
+        assert counters.doubt_about(KEY) == "the store was emptied: it has no epoch"
     async with administrator(server.url) as again:
         assert await again.get(EPOCH_KEY) is None
 
@@ -114,10 +117,10 @@ async def test_operator_accepts_an_emptied_store_and_the_acceptance_is_on_record
     async with watching(server.url) as counters:
         await admin.flushall()
         await hit(counters)
-        assert counters.doubt
+        assert counters.doubt_about(KEY)
         record = await accept_emptied(server.url)
         await hit(counters)
-        assert counters.doubt == ""
+        assert counters.doubt_about(KEY) == ""
     assert (record["operator"], record["reason"], record["before"]) == ("night shift", "the old machine burnt", "")
     assert record["epoch"].encode() == await admin.get(EPOCH_KEY)
     assert await admin.llen(ACCEPTANCES_KEY) == 1
@@ -130,7 +133,7 @@ async def test_acceptance_of_old_that_comes_back_with_a_backup_accepts_nothing(s
     async with watching(server.url) as counters:
         await admin.set(EPOCH_KEY, old)
         await hit(counters)
-        assert counters.doubt == "the store was emptied: its epoch is another one"
+        assert counters.doubt_about(KEY) == "the store was emptied: its epoch is another one"
 
 
 @pytest.mark.parametrize("value", ["", "accepted", "born-1-1", "accepted-9999999999999999-" + "x" * 40])
@@ -138,7 +141,7 @@ async def test_epoch_that_is_none_of_ours_is_a_doubt(server, admin, value):
     async with watching(server.url) as counters:
         await admin.set(EPOCH_KEY, value)
         await hit(counters)
-        assert counters.doubt
+        assert counters.doubt_about(KEY)
 
 
 async def test_epoch_of_another_type_leaves_no_answer(server, admin):
@@ -147,25 +150,24 @@ async def test_epoch_of_another_type_leaves_no_answer(server, admin):
         await admin.rpush(EPOCH_KEY, "x")
         with pytest.raises(StoreUnavailable):
             await hit(counters)
-        await until(lambda: counters.is_available)
-        assert counters.doubt
+        await until(lambda: not counters.is_available)
 
 
 async def test_store_that_may_forget_is_not_judged_by_its_epoch(server, admin):
     async with watching(server.url, StoreWatch("a", is_forgetful=True)) as counters:
         await admin.flushall()
         await hit(counters)
-        assert counters.doubt == ""
+        assert counters.doubt_about(KEY) == ""
         assert counters.warnings() == ()
 
 
 async def test_evicting_store_is_a_doubt_that_ends_with_the_next_connect(server, admin):
     await admin.config_set("maxmemory-policy", "allkeys-lru")
     async with watching(server.url) as counters:
-        assert counters.doubt == "the store evicts: its maxmemory-policy must be noeviction"
+        assert counters.doubt_about(KEY) == "the store evicts: its maxmemory-policy must be noeviction"
         await admin.config_set("maxmemory-policy", "noeviction")
         await admin.client_kill_filter(_type="normal", skipme=True)
-        await until(lambda: not counters.doubt)
+        await until(lambda: not counters.doubt_about(KEY))
         assert (await hit(counters)).status is Status.CHARGED
 
 
@@ -188,7 +190,7 @@ async def test_store_that_does_not_say_whether_it_evicts_is_a_doubt(server, admi
     try:
         async with watching(server.url, watch) as counters:
             assert watch.facts == StoreFacts()
-            assert counters.doubt == "the store does not say whether it evicts; its user needs INFO"
+            assert counters.doubt_about(KEY) == "the store does not say whether it evicts; its user needs INFO"
             assert (await hit(counters)).status is Status.CHARGED
     finally:
         await admin.acl_setuser("default", commands=["+info", "+config"], enabled=True, nopass=True)

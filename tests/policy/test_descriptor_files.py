@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from helpers.descriptor_files import (
@@ -394,4 +396,17 @@ def test_unreadable_bytes_are_told_with_a_place(options):
 
 def test_every_code_of_descriptor_files_is_tested_here_or_with_the_directory():
     tested = {code for _, code, *_ in REFUSED} | {code for _, code in SURPRISES}
-    assert set(DESCRIPTORS) - tested == {"P121", "P131", "P134", "P136", "P137"}
+    assert set(DESCRIPTORS) - tested == {"P121", "P131", "P134", "P136", "P137", "P138"}
+
+
+CORPUS = sorted((Path(__file__).parent / "descriptor_corpus").iterdir())
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_realistic_file_is_read_under_compat_and_its_surprises_are_errors_without(path):
+    text = path.read_text("utf-8")
+    expected = text.partition("\n")[0].removeprefix("# expect: ").replace("OK", "")
+    _, problems = read(text)
+    said = [f"{problem.line}:{problem.column} {problem.code}" for problem in errors_of(problems)]
+    assert ", ".join(said) == expected
+    assert errors_of(read(text, options=COMPAT)[1]) == []

@@ -34,12 +34,14 @@ class Setting:
         before: Filters before it.
         timeout: Of the call.
         service: Cluster that is asked: `stub`, or `gate` for the service itself.
+        route: Further members of the one route.
     """
 
     ext_authz: Mapping[str, Any] = field(default_factory=dict)
     before: tuple[Mapping[str, Any], ...] = ()
     timeout: str = "2s"
     service: str = "stub"
+    route: Mapping[str, Any] = field(default_factory=dict)
 
     def filters(self) -> list[Mapping[str, Any]]:
         """Return the HTTP filters of the listener."""
@@ -153,7 +155,7 @@ def _listener(name: str, setting: Setting, folder: Path) -> dict[str, Any]:
             "log_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE_DETAILS%\n"}},
         },
     }
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}, **setting.route}
     manager = {
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
@@ -172,11 +174,11 @@ def _listener(name: str, setting: Setting, folder: Path) -> dict[str, Any]:
 
 @asynccontextmanager
 async def envoy_chain(
-    settings: Mapping[str, Setting], folder: Path, *, gate_port: int = 1
+    settings: Mapping[str, Setting], folder: Path, *, gate_port: int = 1, stub_method: str = CHECK_METHOD
 ) -> AsyncIterator[EnvoyChain]:
     """Run Envoy with a listener for each setting; `gate_port` is where the service itself listens."""
     chain = EnvoyChain(folder)
-    package, method = CHECK_METHOD[1:].split("/")
+    package, method = stub_method[1:].split("/")
     stub = grpc.aio.server()
     handler = grpc.unary_unary_rpc_method_handler(chain._check)
     stub.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(package, {method: handler}),))

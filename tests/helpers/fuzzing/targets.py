@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from helpers.fuzzing.bound_targets import CERTIFICATE, PROOF, XFCC
+from helpers.fuzzing.descriptor_target import DESCRIPTORS
 from helpers.fuzzing.engine import Target
 from helpers.fuzzing.grpc_targets import GRPC_TIMEOUT, REQUEST_FRAME
 from helpers.fuzzing.policy_target import POLICY
@@ -13,6 +14,6 @@ from helpers.fuzzing.wire_targets import CHECK, HIT
 _ALL = (
     *(CHECK, HIT, PATH, HOST, JSON, TOKEN, PRESENTATION),
     *(PROOF, CERTIFICATE, XFCC),
-    *(POLICY, REQUEST_FRAME, GRPC_TIMEOUT),
+    *(POLICY, DESCRIPTORS, REQUEST_FRAME, GRPC_TIMEOUT),
 )
 TARGETS: dict[str, Target] = {target.name: target for target in _ALL}

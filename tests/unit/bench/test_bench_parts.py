@@ -133,7 +133,7 @@ def test_wrong_command_line_is_exit_code_2(words, capsys):
 
 def test_cases_are_the_named_ones():
     assert cases_of(EXTAUTHZ) == ("floor", "warm", "cold", "dpop", "merchants_10", "merchants_10k", "rules_100")
-    assert cases_of(RATELIMIT) == ("floor", "warm", "merchants_10", "merchants_10k")
+    assert cases_of(RATELIMIT) == ("floor", "warm", "merchants_10", "merchants_10k", "descriptors")
 
 
 def test_generated_policy_set_loads_with_the_size_asked_for(tmp_path):

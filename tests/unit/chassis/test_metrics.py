@@ -73,3 +73,5 @@ def test_background_facts_are_shown():
     assert 'tollhouse_store_up{service="extauthz"} 1.0' in text
     is_up[0] = False
     assert value(made, "tollhouse_store_up") == 0
+    made.watch_store_doubt(lambda: not is_up[0])
+    assert value(made, "tollhouse_store_doubted") == 1

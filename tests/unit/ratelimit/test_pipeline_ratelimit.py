@@ -34,7 +34,9 @@ class AwayStore:
     """A store that never answers in time."""
 
     is_available = False
-    doubt = ""
+
+    def doubt_about(self, key):
+        return ""
 
     async def start(self):
         """Nothing to start."""
@@ -50,6 +52,9 @@ class DoubtfulStore(MemoryLedger):
     """A store that counts, and that somebody has emptied."""
 
     doubt = "the store was emptied"
+
+    def doubt_about(self, key):
+        return self.doubt
 
 
 AMOUNT = limit("daily_amount", 2500, metric="amount", currency="EUR")
@@ -189,7 +194,7 @@ async def test_amount_in_a_store_that_was_emptied_is_refused_and_costs_nothing()
 
 
 async def test_amount_that_was_charged_by_the_call_that_found_the_store_emptied_is_refused():
-    class EmptiedMeanwhile(MemoryLedger):
+    class EmptiedMeanwhile(DoubtfulStore):
         doubt = ""
 
         async def post(self, posting, deadline):

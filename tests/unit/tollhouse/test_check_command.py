@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from typer.testing import CliRunner
 
 from helpers.policy_sets import write_set
 from policy.diagnostics import Problem
 from policy.loader import PolicySet
+from tollhouse.__main__ import app
 from tollhouse.check import run_check
 
 MISSPELT = ("quotas.yaml", "limit: 10\n", "limt: 10\n")
@@ -88,3 +90,45 @@ def test_problem_of_a_service_counts(tmp_path, capsys, severity, code):
 
     assert run_check(write_set(tmp_path), "text", False, [complain]) == code
     assert "risk.yaml:2:9: P080" in capsys.readouterr().out
+
+
+EDGE = "domain: edge\ndescriptors: [{key: user, rate_limit: {unit: minute, requests_per_unit: 010}}]\n"
+
+
+def check(*arguments: str):
+    return CliRunner().invoke(app, ["check", *arguments])
+
+
+def test_directory_of_descriptor_files_is_known_by_its_files(tmp_path):
+    (tmp_path / "edge.yaml").write_text(EDGE)
+    result = check(str(tmp_path))
+    assert result.exit_code == 1
+    assert result.stdout == (
+        "edge.yaml:2:73: P129 '010' is read as 8; write 8\n"
+        "1 problem, nothing loaded. Explanations: docs/policy-errors.md\n"
+    )
+
+
+def test_descriptor_files_are_checked_as_the_service_is_told_to_read_them(tmp_path):
+    (tmp_path / "edge.yaml").write_text(EDGE)
+    (tmp_path / "more.yaml").write_text(EDGE.replace("user", "ip"))
+    assert "duplicate domain 'edge' in config file" in check(str(tmp_path), "--compat", "envoyproxy").stdout
+    result = check(str(tmp_path), "--compat", "envoyproxy", "--merge-domains", "--format", "json")
+    printed = json.loads(result.stdout)
+    assert (result.exit_code, printed["valid"]) == (0, True)
+    assert printed["summary"].endswith(": 1 domain, 2 limits, 2 warnings (as envoyproxy/ratelimit reads them)")
+
+
+def test_descriptor_files_of_a_policy_set_are_counted(tmp_path):
+    listed = ("tollhouse.yaml", "  - risk.yaml\n", "  - risk.yaml\n  - descriptors/edge.yaml\n")
+    (tmp_path / "descriptors").mkdir()
+    (tmp_path / "descriptors" / "edge.yaml").write_text(EDGE.replace("010", "10"))
+    result = check(str(write_set(tmp_path, listed)))
+    assert result.exit_code == 0
+    assert result.stdout.endswith(": 2 operations, 2 merchants, 2 quotas, 1 rule, 1 limit by descriptors\n")
+
+
+def test_descriptors_option_says_what_an_empty_directory_was_meant_to_be(tmp_path):
+    assert "P020" in check(str(tmp_path)).stdout
+    assert "P137" in check(str(tmp_path), "--descriptors").stdout
+    assert check(str(tmp_path / "gone"), "--descriptors").exit_code == 2

@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from chassis.listen import HostOptions, ListenAddress
 from helpers.services import SHIPPED
-from tollhouse import options
+from tollhouse import descriptor_options, options
 from tollhouse.__main__ import app
 from tollhouse.serve_command import serve_command
+from tollhouse.setting import REQUIRED
 
 SETTINGS = [setting for chapter in options.SETTINGS.values() for setting in chapter]
 EXTAUTHZ = ("serve", "extauthz", "--policies", str(SHIPPED), "--listen", "127.0.0.1:0")
@@ -32,8 +33,8 @@ def test_every_option_of_serve_is_in_the_table_and_the_other_way_round():
 
 def test_defaults_of_the_command_are_those_of_the_table():
     for name, parameter in inspect.signature(serve_command).parameters.items():
-        setting = getattr(options, name.upper(), None)
-        if setting is not None and setting.default is not options.REQUIRED:
+        setting = getattr(options, name.upper(), getattr(descriptor_options, name.upper(), None))
+        if setting is not None and setting.default is not REQUIRED:
             assert parameter.default == setting.default
 
 
@@ -120,6 +121,10 @@ def test_variable_stands_for_its_option_and_the_option_wins():
         ((*RATELIMIT, "--store", "memory:", "--store-username", "u"), "asks for no login"),
         ((*RATELIMIT, "--store", "memory:"), "accept it with --single-replica"),
         ((*RATELIMIT, "--store", "embedded:"), "accept it with --single-replica"),
+        ((*EXTAUTHZ, "--store", "redis+cluster://store"), "a cluster is for ratelimit"),
+        ((*RATELIMIT, "--store", "redis+cluster://:hunter2@store"), "--store-password-file"),
+        ((*RATELIMIT, "--store", "redis+sentinel://:hunter2@store/s"), "--store-password-file"),
+        ((*RATELIMIT, "--store", "redis://store", "--sentinel-password-file", "/nowhere"), "/nowhere: No such"),
         ((*EXTAUTHZ, "--single-replica"), "--single-replica belongs to ratelimit"),
         ((*RATELIMIT, "--card-key-file", "/nowhere"), "--card-key-file belongs to extauthz"),
         ((*EXTAUTHZ, "--card-key-file", "/nowhere"), "/nowhere: No such file"),
@@ -131,6 +136,12 @@ def test_variable_stands_for_its_option_and_the_option_wins():
         ((*EXTAUTHZ, "--store", "redis://:hunter2@store/0"), "--store-password-file"),
         ((*RATELIMIT, "--dpop-nonce-key-file", "/nowhere"), "--dpop-nonce-key-file belongs to extauthz"),
         ((*EXTAUTHZ, "--dpop-nonce-key-file", "/nowhere"), "/nowhere: No such file"),
+        (("serve", "ratelimit", "--listen", "127.0.0.1:0"), "--policies or --descriptors is needed"),
+        (("serve", "extauthz", "--listen", "127.0.0.1:0"), "--policies is needed"),
+        ((*EXTAUTHZ, "--descriptors", "/nowhere"), "--descriptors belongs to ratelimit"),
+        ((*RATELIMIT, "--descriptors", "/nowhere"), "--descriptors /nowhere is not a directory"),
+        ((*RATELIMIT, "--compat", "envoyproxy"), "need --descriptors"),
+        ((*RATELIMIT, "--merge-domains"), "need --descriptors"),
         ((*EXTAUTHZ, "--admin", "0.0.0.0:9101"), "--admin-token-file"),
         ((*EXTAUTHZ, "--realm", 'a"b'), "--realm must be"),
         ((*EXTAUTHZ, "--default-timeout-seconds", "5", "--max-timeout-seconds", "1"), "longer than the longest"),
