@@ -151,7 +151,13 @@ def _attributes(
     """Return what rules may read (protos/attributes.proto); what is unknown is left out."""
     principal, merchant = authorized.principal, authorized.merchant
     local = datetime.fromtimestamp(now, merchant.zone)
-    optional = {"merchant.mcc": merchant.mcc, "merchant.country": merchant.country, "peer.ip": request.peer_ip}
+    optional = {
+        "merchant.mcc": merchant.mcc,
+        "merchant.country": merchant.country,
+        "peer.ip": request.peer_ip,
+        "auth.acr": principal.acr,
+        "auth.actor": principal.actor,
+    }
     return {
         **authorized.payment,
         **{name: value for name, value in optional.items() if value},
