@@ -61,3 +61,16 @@ class EventRefused(NoTruth):
 
     fault: EventFault
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventPostponed(NoTruth):
+    """The event could not be put into force; sent again later it may be.
+
+    Attributes:
+        detail: A fixed text, for the operator.
+        retry_after_seconds: Told to the sender.
+    """
+
+    detail: str
+    retry_after_seconds: int = 5
