@@ -81,11 +81,13 @@ class EventPages:
 
     async def logout(self, request: web.Request) -> web.Response:
         """Answer a logout (OpenID Connect Back-Channel Logout 1.0 section 2.8)."""
+        self._hold_up(request)
         outcome = await self._take(request, "application/x-www-form-urlencoded", _read_logout)
         return self._answer(request, outcome, accepted=200, names=("error", "error_description"))
 
     async def push(self, request: web.Request) -> web.Response:
         """Answer a delivery (RFC 8935 section 2)."""
+        self._hold_up(request)
         token = self._means.push_token
         if token is not None and not token.admits(request.headers.get("Authorization", "")):
             outcome: _Taken = EventRefused(EventFault.AUTHENTICATION_FAILED, "the sender's token is not the agreed one")
@@ -93,10 +95,13 @@ class EventPages:
             outcome = await self._take(request, "application/secevent+jwt", _read_set)
         return self._answer(request, outcome, accepted=202, names=("err", "description"))
 
-    async def _take(self, request: web.Request, media_type: str, read: _Read) -> _Taken:
+    def _hold_up(self, request: web.Request) -> None:
+        """Refuse an address with too many refused events before anything of it is read (RFC 6585 section 4)."""
         wait = self._failures.wait_seconds(request.remote or "", self._per_minute, self._means.clock.monotonic())
         if wait:
             raise web.HTTPTooManyRequests(headers={**HEADERS, "Retry-After": str(wait)})
+
+    async def _take(self, request: web.Request, media_type: str, read: _Read) -> _Taken:
         types = request.headers.getall("Content-Type", [])
         if len(types) != 1 or request.content_type != media_type or "Content-Encoding" in request.headers:
             return EventRefused(EventFault.INVALID_REQUEST, f"the body must be {media_type}")

@@ -167,6 +167,9 @@ async def test_push_needs_the_agreed_token_where_there_is_one(tmp_path):
         refused = await rig.push(event)
         assert (refused.status, json.loads(await refused.text())["err"]) == (400, "authentication_failed")
         assert (await rig.push(event, Authorization=f"Bearer {agreed}")).status == 202
+        for _ in range(FAILURES_PER_MINUTE):
+            await rig.push(event, Authorization="Bearer guess")
+        assert (await rig.push(event, Authorization=f"Bearer {agreed}")).status == 429
 
 
 async def test_flood_of_bad_tokens_is_held_up_before_they_are_read(tmp_path):
