@@ -72,6 +72,8 @@ def _demands(before: Operation, after: Operation) -> Iterator[str]:
         yield "compares authorization_details otherwise; it may ask less" if now else "no longer asks for consent"
     if set(after.merchant.other_claims) - set(before.merchant.other_claims):
         yield "takes the merchant from further claims"
+    if after.merchant.several == "body_picks" != before.merchant.several:
+        yield "lets the body pick among the merchants of a token"
 
 
 def _bindings(old: PolicySet, new: PolicySet) -> Iterator[str]:

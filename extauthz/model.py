@@ -93,6 +93,19 @@ class Principal:
     confirmation: Confirmation | None = None
     next_nonce: str = ""
 
+    @property
+    def acr(self) -> str:
+        """Return how the user authenticated (RFC 9470), as the token says; empty where it does not, or not as text."""
+        acr = self.claims.get("acr")
+        return acr if isinstance(acr, str) else ""
+
+    @property
+    def actor(self) -> str:
+        """Return the outermost actor's `sub` (RFC 8693 section 4.1); empty where nobody is named as text."""
+        act = self.claims.get("act")
+        name = act.get("sub") if isinstance(act, Mapping) else None
+        return name if isinstance(name, str) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Challenge:

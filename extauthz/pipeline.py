@@ -93,7 +93,8 @@ def _authorize(
     refusal = _token_refusal(operation, request, principal)
     if refusal is not None:
         return refusal
-    merchant = _bound_merchant(tables, operation, principal, trail)
+    named = operation.merchant.merchant_ids(principal.claims)
+    merchant = _bound_merchant(tables, named, trail) if len(named) < 2 else None
     if isinstance(merchant, Deny):
         return merchant
     read = Payment({}) if operation.body is None else operation.body.read(request)
@@ -101,6 +102,10 @@ def _authorize(
         return read
     payment, card_keys = read
     trail.payment, trail.card_keys = payment, card_keys
+    if merchant is None:
+        merchant = _bound_merchant(tables, named & {payment.get(MERCHANT)}, trail)
+    if isinstance(merchant, Deny):
+        return merchant
     if payment.get(MERCHANT, merchant.id) != merchant.id:
         return _another_merchant("token and body name different merchants")
     refusal = operation.grant.refusal(principal, payment) if operation.grant is not None else None
@@ -114,12 +119,11 @@ def _token_refusal(operation: OperationPolicy, request: AuthzRequest, principal:
     return operation.demands.refusal(principal) if refusal is None else refusal
 
 
-def _bound_merchant(
-    tables: Tables, operation: OperationPolicy, principal: Principal, trail: Trail
-) -> MerchantEntry | Deny:
-    merchant_id = operation.merchant.merchant_id(principal.claims)
-    if merchant_id is None:
-        return _another_merchant("the token names no merchant, or several")
+def _bound_merchant(tables: Tables, named: frozenset[str], trail: Trail) -> MerchantEntry | Deny:
+    """Return the merchant of the one name; the body picks among the token's names before, where policy lets it."""
+    if len(named) != 1:
+        return _another_merchant("the token names no merchant, or several of which the body picks none")
+    (merchant_id,) = named
     merchant = tables.merchants.get(merchant_id)
     if merchant is None:
         return Deny(Reason.MERCHANT_UNKNOWN)
@@ -147,7 +151,13 @@ def _attributes(
     """Return what rules may read (protos/attributes.proto); what is unknown is left out."""
     principal, merchant = authorized.principal, authorized.merchant
     local = datetime.fromtimestamp(now, merchant.zone)
-    optional = {"merchant.mcc": merchant.mcc, "merchant.country": merchant.country, "peer.ip": request.peer_ip}
+    optional = {
+        "merchant.mcc": merchant.mcc,
+        "merchant.country": merchant.country,
+        "peer.ip": request.peer_ip,
+        "auth.acr": principal.acr,
+        "auth.actor": principal.actor,
+    }
     return {
         **authorized.payment,
         **{name: value for name, value in optional.items() if value},

@@ -77,6 +77,7 @@ def _facts(trail: Trail, request: AuthzRequest | None) -> dict[str, Any]:
     if trail.principal is not None:
         facts["client_id"] = trail.principal.client_id[:_MAX_TEXT]
         facts["token_issuer"] = trail.principal.token_issuer
+        facts["acr"], facts["actor"] = trail.principal.acr[:_MAX_TEXT], trail.principal.actor[:_MAX_TEXT]
     if trail.card_keys:
         facts["card_key"] = trail.card_keys[0]
     if AMOUNT in trail.payment:

@@ -247,10 +247,11 @@ _MEANING: Final = {
         "Any token of a believed issuer would do.",
     ),
     "P058": CodeSpec(
-        "a consent with nothing to compare it with",
-        "`authorization_details` where no money moves, or with a `creditor` attribute that the profile does not read",
+        "a consent or a choice with nothing to compare it with",
+        "`authorization_details` where no money moves, a `creditor` attribute that the profile does not read, or "
+        "`several: body_picks` where no profile reads merchant.id",
         "`moves_money: true` and a profile that names payee.account",
-        "A consent to one payment means something only beside the payment.",
+        "A consent to one payment, or a choice of the body, means something only beside that body.",
     ),
     "P059": CodeSpec(
         "a step-up that asks for nothing",

@@ -127,18 +127,22 @@ class Peer(_message.Message):
     def __init__(self, ip: _Optional[str] = ...) -> None: ...
 
 class Auth(_message.Message):
-    __slots__ = ("client_id", "subject", "issuer", "scopes", "age_seconds")
+    __slots__ = ("client_id", "subject", "issuer", "scopes", "age_seconds", "acr", "actor")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     ISSUER_FIELD_NUMBER: _ClassVar[int]
     SCOPES_FIELD_NUMBER: _ClassVar[int]
     AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ACR_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     subject: str
     issuer: str
     scopes: _containers.RepeatedScalarFieldContainer[str]
     age_seconds: int
-    def __init__(self, client_id: _Optional[str] = ..., subject: _Optional[str] = ..., issuer: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., age_seconds: _Optional[int] = ...) -> None: ...
+    acr: str
+    actor: str
+    def __init__(self, client_id: _Optional[str] = ..., subject: _Optional[str] = ..., issuer: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., age_seconds: _Optional[int] = ..., acr: _Optional[str] = ..., actor: _Optional[str] = ...) -> None: ...
 
 class Time(_message.Message):
     __slots__ = ("unix_seconds", "hour", "weekday")

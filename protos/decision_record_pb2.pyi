@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DecisionRecord(_message.Message):
-    __slots__ = ("time", "service", "decision_id", "request_id", "verdict", "reason", "step", "policy_revision", "operation", "merchant_id", "client_id", "token_issuer", "amount_minor", "currency", "rules", "shadow_rules", "unknown_attributes", "quota", "readings", "duration_us", "http_status", "peer_ip", "detail", "card_key")
+    __slots__ = ("time", "service", "decision_id", "request_id", "verdict", "reason", "step", "policy_revision", "operation", "merchant_id", "client_id", "token_issuer", "amount_minor", "currency", "rules", "shadow_rules", "unknown_attributes", "quota", "readings", "duration_us", "http_status", "peer_ip", "detail", "card_key", "acr", "actor")
     TIME_FIELD_NUMBER: _ClassVar[int]
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,8 @@ class DecisionRecord(_message.Message):
     PEER_IP_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     CARD_KEY_FIELD_NUMBER: _ClassVar[int]
+    ACR_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
     time: str
     service: str
     decision_id: str
@@ -56,7 +58,9 @@ class DecisionRecord(_message.Message):
     peer_ip: str
     detail: str
     card_key: str
-    def __init__(self, time: _Optional[str] = ..., service: _Optional[str] = ..., decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., verdict: _Optional[str] = ..., reason: _Optional[str] = ..., step: _Optional[str] = ..., policy_revision: _Optional[str] = ..., operation: _Optional[str] = ..., merchant_id: _Optional[str] = ..., client_id: _Optional[str] = ..., token_issuer: _Optional[str] = ..., amount_minor: _Optional[str] = ..., currency: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., shadow_rules: _Optional[_Iterable[str]] = ..., unknown_attributes: _Optional[_Iterable[str]] = ..., quota: _Optional[str] = ..., readings: _Optional[_Iterable[_Union[QuotaReading, _Mapping]]] = ..., duration_us: _Optional[int] = ..., http_status: _Optional[int] = ..., peer_ip: _Optional[str] = ..., detail: _Optional[str] = ..., card_key: _Optional[str] = ...) -> None: ...
+    acr: str
+    actor: str
+    def __init__(self, time: _Optional[str] = ..., service: _Optional[str] = ..., decision_id: _Optional[str] = ..., request_id: _Optional[str] = ..., verdict: _Optional[str] = ..., reason: _Optional[str] = ..., step: _Optional[str] = ..., policy_revision: _Optional[str] = ..., operation: _Optional[str] = ..., merchant_id: _Optional[str] = ..., client_id: _Optional[str] = ..., token_issuer: _Optional[str] = ..., amount_minor: _Optional[str] = ..., currency: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., shadow_rules: _Optional[_Iterable[str]] = ..., unknown_attributes: _Optional[_Iterable[str]] = ..., quota: _Optional[str] = ..., readings: _Optional[_Iterable[_Union[QuotaReading, _Mapping]]] = ..., duration_us: _Optional[int] = ..., http_status: _Optional[int] = ..., peer_ip: _Optional[str] = ..., detail: _Optional[str] = ..., card_key: _Optional[str] = ..., acr: _Optional[str] = ..., actor: _Optional[str] = ...) -> None: ...
 
 class QuotaReading(_message.Message):
     __slots__ = ("quota", "limit", "used", "over", "shadow")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from policy.attributes import attribute_catalogue
+from policy.attributes import MERCHANT_ID, attribute_catalogue
 from policy.checks.common import check_known, check_pointer, check_step_up, check_unique
 from policy.diagnostics import quote
 from policy.names import ROUTES_FILE
@@ -29,12 +29,24 @@ def check_grants(parts: Parts) -> None:
             parts.add(ROUTES_FILE, (*path, "scopes"), "P057", message)
         for position, pointer in enumerate(operation.merchant.other_claims):
             check_pointer(parts, ROUTES_FILE, (*path, "merchant", "other_claims", position), pointer)
+        _check_picked(parts, index, operation)
         if operation.step_up is not None:
             check_step_up(parts, ROUTES_FILE, (*path, "step_up"), operation.step_up)
         _check_actors(parts, index, operation)
         if operation.authorization_details is not None:
             _check_details(parts, index, operation.authorization_details)
             _check_compared(parts, index, operation, operation.authorization_details)
+
+
+def _check_picked(parts: Parts, index: int, operation: Operation) -> None:
+    """Where the body picks the merchant, something must read it from the body."""
+    if operation.merchant.several != "body_picks":
+        return
+    profiles = {profile.profile: profile for profile in parts.profiles().values()}
+    profile = profiles.get(operation.profile or "")
+    if operation.profile is None or (profile is not None and MERCHANT_ID not in profile.attributes):
+        message = f"the body picks the merchant, but no profile says where {MERCHANT_ID} stands"
+        parts.add(ROUTES_FILE, ("operations", index, "merchant", "several"), "P058", message)
 
 
 def _check_actors(parts: Parts, index: int, operation: Operation) -> None:

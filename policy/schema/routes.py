@@ -21,6 +21,10 @@ class MerchantBinding(FileModel):
     other_claims: tuple[ClaimPointer, ...] = Field(
         (), max_length=10, description="Where other token issuers name it; of all claims, those present must agree."
     )
+    several: Literal["refuse", "body_picks"] = Field(
+        "refuse",
+        description="A claim that lists merchants. body_picks: the body's merchant.id must be one of them.",
+    )
 
 
 class StepUp(FileModel):

@@ -138,6 +138,15 @@ DEFECTS = [
         ),
     ),
     (
+        "a merchant that the body picks where no body is read",
+        "P058",
+        (
+            "routes.yaml",
+            "[look]\n    merchant: {claim: /merchant_id}",
+            "[look]\n    merchant: {claim: /merchant_id, several: ⟦body_picks}",
+        ),
+    ),
+    (
         "a consent to a creditor that no profile reads",
         "P058",
         ("routes.yaml", "profile: plain\n", f"profile: plain\n    {CONSENT % '{⟦payee.account: /to}'}\n"),

@@ -17,6 +17,7 @@ ONE_ACTOR, TWO_ACTORS = "    actor: {allow: [{sub: a}]}\n", "    actor: {allow: 
 NEEDED_ACTOR = "    actor: {allow: [{sub: a}], required: true}\n"
 CLAIM = "    merchant: {claim: /merchant_id}\n    moves_money: true\n"
 CLAIMS = "    merchant: {claim: /merchant_id, other_claims: [/m]}\n    moves_money: true\n"
+PICKED = "    merchant: {claim: /merchant_id, several: body_picks}\n    moves_money: true\n"
 
 
 def change(tmp_path, before: str, after: str) -> list[str]:
@@ -41,6 +42,7 @@ def change(tmp_path, before: str, after: str) -> list[str]:
         (CONSENT, "", "no longer asks for consent"),
         (CONSENT, CONSENT.replace("/to}", "/other}"), "compares authorization_details otherwise"),
         ("", CLAIMS, "takes the merchant from further claims"),
+        ("", PICKED, "lets the body pick among the merchants of a token"),
     ],
 )
 def test_loosening_is_one_sentence_about_the_operation(tmp_path, before, after, said):
@@ -58,6 +60,7 @@ def test_loosening_is_one_sentence_about_the_operation(tmp_path, before, after, 
         (ONE_ACTOR, NEEDED_ACTOR),
         ("", CONSENT),
         (CLAIMS, ""),
+        (PICKED, ""),
     ],
 )
 def test_tightening_is_silent(tmp_path, before, after):

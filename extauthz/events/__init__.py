@@ -1,0 +1,1 @@
+"""Security events that token issuers send: each ends tokens before they expire."""

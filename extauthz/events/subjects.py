@@ -1,0 +1,82 @@
+"""What the events of a verified SET end, and whose tokens are meant (CAEP 1.0, RISC 1.0, RFC 9493)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from extauthz.events.model import EndedTokens
+from extauthz.tokens.claims import MAX_NAME_CHARACTERS, numeric_date
+
+_CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
+_RISC = "https://schemas.openid.net/secevent/risc/event-type/"
+ENDING_EVENTS = frozenset(
+    {
+        f"{_CAEP}session-revoked",
+        f"{_CAEP}credential-change",
+        f"{_CAEP}token-claims-change",
+        f"{_RISC}account-disabled",
+    }
+)
+"""Event types after which tokens of the subject are not to be used; changed claims make them say what was."""
+
+_COMPLEX_MEMBERS = ("session", "user")
+"""Members of a complex subject that are understood, the narrower one first (SSF 1.0, complex subjects)."""
+
+
+def name_of(value: Any) -> str | None:
+    """Return a claim that names something, or None when it cannot."""
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARACTERS else None
+
+
+def ended_by(event: Any, claims: Mapping[str, Any]) -> EndedTokens | None:
+    """Return which tokens one event of a known type ends, or None when that cannot be read.
+
+    Args:
+        event: The member of `events` (RFC 8417 section 2.2).
+        claims: The SET's claims, verified; `iss` and `iat` are of the right kind.
+    """
+    if not isinstance(event, dict):
+        return None
+    ended_at = _time_of(event, claims)
+    # Drafts put the subject into the event, SSF 1.0 into the SET. Two that differ would be two readings.
+    subjects = [holder[name] for holder, name in ((event, "subject"), (claims, "sub_id")) if name in holder]
+    if ended_at is None or not subjects or subjects[0] != subjects[-1]:
+        return None
+    return _read_subject(subjects[0], claims["iss"], ended_at)
+
+
+def _time_of(event: Mapping[str, Any], claims: Mapping[str, Any]) -> float | None:
+    """Return when the event happened: never after it was told (CAEP 1.0 `event_timestamp`, RFC 8417 `toe`)."""
+    told = numeric_date(claims["iat"])
+    for holder, name in ((event, "event_timestamp"), (claims, "toe")):
+        if name in holder:
+            happened = numeric_date(holder[name])
+            return None if happened is None or told is None or happened > told else happened
+    return told
+
+
+def _read_subject(subject: Any, issuer: str, ended_at: float) -> EndedTokens | None:
+    if not isinstance(subject, dict):
+        return None
+    if subject.get("format") == "complex":
+        members = [subject[name] for name in _COMPLEX_MEMBERS if name in subject]
+        return _read_simple(members[0], issuer, ended_at) if members else None
+    return _read_simple(subject, issuer, ended_at)
+
+
+def _read_simple(subject: Any, issuer: str, ended_at: float) -> EndedTokens | None:
+    """Read a subject identifier (RFC 9493 section 3.2); an issuer speaks for its own tokens alone."""
+    if not isinstance(subject, dict):
+        return None
+    form = subject.get("format")
+    if form == "opaque":
+        session = name_of(subject.get("id"))
+        return None if session is None else EndedTokens("sid", session, ended_at)
+    if subject.get("iss") != issuer:
+        return None
+    if form == "iss_sub":
+        name = name_of(subject.get("sub"))
+        return None if name is None else EndedTokens("sub", name, ended_at)
+    token_id = name_of(subject.get("jti")) if form == "jwt_id" else None
+    return None if token_id is None else EndedTokens("jti", token_id, ended_at)
