@@ -10,6 +10,8 @@ from extauthz.card_keys import CardKeyring
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
+from extauthz.signatures.check import SignatureCheck, SignatureMeans
+from extauthz.signatures.signers import compile_signers, signer_problems
 from extauthz.tables import OperationPolicy, Tables
 from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.certificates import CertificateSource
@@ -38,7 +40,7 @@ class OperatorMeans:
 
     Attributes:
         keyring: Hashes card numbers.
-        replays: Remembers used DPoP proofs.
+        replays: Remembers used DPoP proofs and signatures.
         nonces: Makes and knows DPoP nonces.
     """
 
@@ -50,6 +52,7 @@ class OperatorMeans:
         """Return what this set needs and was not given."""
         return (
             *(missing_card_keys(policy) if self.keyring is None else ()),
+            *signer_problems(policy),
             *missing_token_means(policy, has_store=self.replays is not None, has_nonce_key=self.nonces is not None),
         )
 
@@ -74,7 +77,8 @@ def compile_tables(
         raise PolicyInvalid(problems)
     audiences = frozenset(name for provider in policy.providers.providers for name in provider.audiences)
     providers = compile_providers(policy.providers)
-    means = _Means(CelRules(), given.keyring, clock, audiences)
+    signatures = SignatureMeans(compile_signers(policy), clock, given.replays)
+    means = _Means(CelRules(), given.keyring, clock, audiences, signatures)
     gate = TokenGate(providers, keys, cache, clock, _constraint(policy, clock, given))
     gate.failures_per_minute = policy.providers.failed_authentications_per_minute
     return Tables(
@@ -85,6 +89,7 @@ def compile_tables(
         keyring=given.keyring,
         dpop_algorithms=offered_algorithms(providers),
         resource_metadata=metadata_url(policy.routes.resource),
+        are_requests_signed=any(operation.message_signature for operation in policy.routes.operations),
     )
 
 
@@ -101,6 +106,7 @@ class _Means:
     keyring: CardKeyring | None
     clock: Clock
     audiences: frozenset[str]
+    signatures: SignatureMeans
 
 
 def _routes(policy: PolicySet, means: _Means) -> Iterable[tuple[str, str, str, OperationPolicy]]:
@@ -129,4 +135,5 @@ def _operation(policy: PolicySet, operation: Operation, means: _Means) -> Operat
         forward_token=operation.forward_token,
         grant=PaymentGrant.compile(operation.authorization_details, means.audiences),
         refuses_cookies=operation.cookies == "refuse",
+        signature=SignatureCheck.compile(operation.message_signature, means.signatures),
     )

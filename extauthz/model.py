@@ -156,6 +156,7 @@ class Deny(NoTruth):
         detail: For the operator's log only.
         retry_after_seconds: For reasons that waiting cures.
         dpop_nonce: Told to the client in `DPoP-Nonce` (RFC 9449 section 9); empty for none.
+        headers: Further headers for the client.
     """
 
     reason: Reason
@@ -163,6 +164,7 @@ class Deny(NoTruth):
     detail: str = ""
     retry_after_seconds: int | None = None
     dpop_nonce: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class Operator:
 
 
 class ProofMarks:
-    """The store for used DPoP proofs, if the operator gave one.
+    """The store for used DPoP proofs and signatures, if the operator gave one.
 
     Attributes:
         store: Where marks are set; None without `--store`.
@@ -52,9 +52,10 @@ class ProofMarks:
         self.store = open_replays(settings, clock)
         self.is_needed = False
 
-    def adopt(self, providers: Iterable[CompiledProvider]) -> None:
+    def adopt(self, providers: Iterable[CompiledProvider], *, are_requests_signed: bool = False) -> None:
         """Learn what the policy set in force needs."""
-        self.is_needed = any(provider.dpop and provider.dpop.is_replay_checked for provider in providers)
+        are_proofs_checked = any(provider.dpop and provider.dpop.is_replay_checked for provider in providers)
+        self.is_needed = are_proofs_checked or are_requests_signed
 
     def is_available(self) -> bool:
         """Tell whether marks can be set."""
@@ -69,11 +70,11 @@ class ProofMarks:
         """Return what an operator should know although the service is ready."""
         if self.store is None:
             return ()
-        found = [] if self.is_needed else ["a store is set, and no provider of the policy set has proofs remembered"]
+        found = [] if self.is_needed else ["a store is set, and the policy set has no proofs or signatures remembered"]
         if not self.store.is_available:
-            found.append("the store for used DPoP proofs is not connected: they are answered with 503")
+            found.append("the store for used DPoP proofs and signatures is not connected: they are answered with 503")
         if self._settings.store == MEMORY_STORE:
-            found.append("used DPoP proofs are remembered by this process alone, until it ends")
+            found.append("used DPoP proofs and signatures are remembered by this process alone, until it ends")
         return (*found, *self._settings.store_warnings())
 
 

@@ -70,7 +70,7 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
         return operation
     trail.operation, trail.takes_bearer = operation.operation, operation.sender_constraint != "dpop"
     trail.step = "authenticate"
-    principal = await tables.gate.authenticate(request, deadline)
+    principal = await _authenticate(tables, operation, request, deadline)
     if not isinstance(principal, Principal):
         return principal
     trail.principal = principal
@@ -84,6 +84,16 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
         return refusal
     is_late = clock.monotonic() > deadline
     return Unavailable(Reason.DEADLINE_EXCEEDED) if is_late else _allow(operation, authorized, trail.risk)
+
+
+async def _authenticate(
+    tables: Tables, operation: OperationPolicy, request: AuthzRequest, deadline: float
+) -> Principal | Deny | Unavailable:
+    """Step 3: whose token it is, and where the operation demands it, that the same client signed the request."""
+    principal = await tables.gate.authenticate(request, deadline)
+    if operation.signature is None or not isinstance(principal, Principal):
+        return principal
+    return await tables.gate.confirm_signed(operation.signature, request, principal, deadline)
 
 
 def _authorize(

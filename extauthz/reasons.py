@@ -99,10 +99,46 @@ class Reason(ReasonEnum):
     REPLAY_STORE_UNAVAILABLE = ReasonSpec(
         "replay_store_unavailable",
         503,
-        "The gate cannot tell at present whether the DPoP proof was used before.",
-        "The store that remembers used proofs is away or late, so none is taken.",
-        "Wait as long as Retry-After says, then send the request again with a new proof.",
+        "The gate cannot tell at present whether the DPoP proof or signature was used before.",
+        "The store that remembers used proofs and signatures is away or late, so none is taken.",
+        "Wait as long as Retry-After says, then send the request again with a new proof and a new signature.",
         "later",
+    )
+    SIGNATURE_MISSING = ReasonSpec(
+        "signature_missing",
+        401,
+        "The request must be signed.",
+        "The operation demands an HTTP message signature and the request has none, or none with the label or tag that "
+        "routes.yaml names (RFC 9421 section 3.2).",
+        "Sign what the Accept-Signature header names, with `created`, `keyid` and a fresh `nonce`.",
+        "after_change",
+    )
+    SIGNATURE_INVALID = ReasonSpec(
+        "signature_invalid",
+        401,
+        "The signature of the request is not valid.",
+        "Not readable, does not cover what it must, too old, used before, by a key that is not the token's client's, "
+        "or it does not verify over the request as the gate saw it (RFC 9421 section 3.2).",
+        "Sign each request anew as the Accept-Signature header says, over the address as it is sent, and keep the "
+        "clock right.",
+        "after_change",
+    )
+    CONTENT_DIGEST_MISMATCH = ReasonSpec(
+        "content_digest_mismatch",
+        400,
+        "The body is not the one that was signed.",
+        "No digest of Content-Digest is a sha-256 or sha-512, or one of them is not that of the body (RFC 9530 section "
+        "2).",
+        "Compute Content-Digest over the bytes of the body as they are sent, content coding included.",
+        "after_change",
+    )
+    SIGNED_BODY_TOO_LARGE = ReasonSpec(
+        "signed_body_too_large",
+        413,
+        "The body is too large to be checked against its signature.",
+        "Envoy handed over a part of the body only, and a digest needs all of it.",
+        "Send a smaller body.",
+        "after_change",
     )
     AUTHENTICATION_FAILURES = ReasonSpec(
         "authentication_failures",
@@ -238,6 +274,23 @@ class Reason(ReasonEnum):
         "separators, with a right check digit.",
         "Correct the card number.",
         "after_change",
+    )
+    TOKEN_REVOKED = ReasonSpec(
+        "token_revoked",
+        401,
+        "The access token has been revoked.",
+        "The token, its session or all earlier tokens of its subject were called back, by the token issuer or by an "
+        "operator of the gate.",
+        "Get a new token; if that is refused too, the user has to log in again.",
+        "after_change",
+    )
+    REVOCATION_UNAVAILABLE = ReasonSpec(
+        "revocation_unavailable",
+        503,
+        "The gate cannot tell at present whether the access token was revoked.",
+        "The list of revoked tokens could not be read for longer than policy permits.",
+        "Send the request again after Retry-After; the token itself may be fine.",
+        "later",
     )
     TOKEN_ISSUER_UNAVAILABLE = ReasonSpec(
         "token_issuer_unavailable",

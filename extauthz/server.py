@@ -75,7 +75,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     def adopt(tables: Tables) -> None:
         keys.follow(tables.gate.providers)
         keyrings.tell(tables.keyring)
-        operator.marks.adopt(tables.gate.providers)
+        operator.marks.adopt(tables.gate.providers, are_requests_signed=tables.are_requests_signed)
 
     def warnings() -> tuple[str, ...]:
         return (*keys.warnings(), *operator.warnings())

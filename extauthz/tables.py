@@ -8,6 +8,7 @@ from extauthz.card_keys import CardKeyring
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
+from extauthz.signatures.check import SignatureCheck
 from extauthz.tokens.demands import TokenDemands
 from extauthz.tokens.details import PaymentGrant
 from extauthz.tokens.gate import TokenGate
@@ -30,6 +31,7 @@ class OperationPolicy:
         forward_token: Leave `authorization` on for the upstream.
         grant: What the token must say of the payment; None where scopes are enough.
         refuses_cookies: No cookie may come beside the token.
+        signature: What the client must sign; None where it need not.
     """
 
     operation: str
@@ -42,6 +44,7 @@ class OperationPolicy:
     forward_token: bool
     grant: PaymentGrant | None = None
     refuses_cookies: bool = False
+    signature: SignatureCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Tables:
         keyring: The keys that card numbers are hashed with; None where the operator gave none.
         dpop_algorithms: Of DPoP proofs that are taken, separated by blanks; empty where none are.
         resource_metadata: Where clients find the metadata of this API (RFC 9728); empty where there is none.
+        are_requests_signed: Some operation demands signatures, each of which is remembered.
     """
 
     revision: str
@@ -65,3 +69,4 @@ class Tables:
     keyring: CardKeyring | None = None
     dpop_algorithms: str = ""
     resource_metadata: str = ""
+    are_requests_signed: bool = False

@@ -204,7 +204,7 @@ def _refusal(reason: Reason, stamp: Stamp, headers: Mapping[str, str]) -> wire.D
 
 
 def _deny_headers(deny: Deny, stamp: Stamp, request: AuthzRequest | None) -> Mapping[str, str]:
-    headers = {}
+    headers = dict(deny.headers)
     if deny.challenge is not None:
         headers["www-authenticate"] = _challenges(deny.challenge, stamp, request)
     if deny.dpop_nonce:

@@ -27,9 +27,9 @@ BINDING: Final = {
     ),
     "P093": CodeSpec(
         "used proofs are remembered and there is no store",
-        "`dpop` in providers.yaml, and extauthz started without `--store`",
+        "`dpop` in providers.yaml or `message_signature` in routes.yaml, and extauthz started without `--store`",
         "`--store rediss://...`, the same for all replicas",
-        "Each replica would take a proof once, so a caught proof would pass as often as there are replicas.",
+        "Each replica would take it once, so a caught proof or signature would pass as often as there are replicas.",
     ),
     "P094": CodeSpec(
         "nonces are required and there is no key to make them with",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from policy.diagnostics import Problem
 from policy.loader import PolicySet
-from policy.names import PROVIDERS_FILE
+from policy.names import PROVIDERS_FILE, ROUTES_FILE
 
 _NO_STORE = "used proofs are remembered, and the service was given no --store"
+_NO_STORE_FOR_SIGNATURES = "used signatures are remembered, and the service was given no --store"
 _NO_NONCES = "nonces are required, and the service was given no --dpop-nonce-key-file"
 
 
 def needs_replay_store(policy: PolicySet) -> bool:
-    """Tell whether a provider of the set has used proofs remembered."""
+    """Tell whether a provider of the set has used proofs remembered, or an operation used signatures."""
     return any(
         provider.dpop is not None and provider.dpop.replay == "checked" for provider in policy.providers.providers
-    )
+    ) or any(operation.message_signature is not None for operation in policy.routes.operations)
 
 
 def missing_token_means(policy: PolicySet, *, has_store: bool, has_nonce_key: bool) -> tuple[Problem, ...]:
@@ -28,4 +29,8 @@ def missing_token_means(policy: PolicySet, *, has_store: bool, has_nonce_key: bo
             problems.append(policy.problem(PROVIDERS_FILE, path, "P093", _NO_STORE))
         if provider.dpop.nonce == "required" and not has_nonce_key:
             problems.append(policy.problem(PROVIDERS_FILE, path, "P094", _NO_NONCES))
+    for index, operation in enumerate(policy.routes.operations):
+        if operation.message_signature is not None and not has_store:
+            path = ("operations", index, "message_signature")
+            problems.append(policy.problem(ROUTES_FILE, path, "P093", _NO_STORE_FOR_SIGNATURES))
     return tuple(problems)

@@ -71,13 +71,14 @@ def check_command(
     merge_domains: Annotated[bool, typer.Option("--merge-domains", help="As serve --merge-domains does.")] = False,
 ) -> None:
     """Check a policy set; every mistake in one run as file:line:column: CODE message. Exit code 1 on mistakes."""
+    from extauthz.signatures.signers import signer_problems
     from tollhouse.check import is_descriptor_directory, run_check, run_check_descriptors
 
     is_color = sys.stdout.isatty()
     if descriptors or compat or merge_domains or is_descriptor_directory(directory):
         options = DescriptorOptions(compat is Compat.ENVOYPROXY, merge_domains)
         raise typer.Exit(run_check_descriptors(directory, output_format.value, is_color, options))
-    raise typer.Exit(run_check(directory, output_format.value, is_color))
+    raise typer.Exit(run_check(directory, output_format.value, is_color, (signer_problems,)))
 
 
 @app.command("schema")

@@ -10,6 +10,7 @@ from hashlib import sha256
 from chassis.clock import Clock
 from extauthz.model import AuthzRequest, Deny, Principal, Unavailable
 from extauthz.reasons import Reason
+from extauthz.signatures.check import SignatureCheck
 from extauthz.tokens import refusals
 from extauthz.tokens.cache import CachedClaims, ClaimsCache
 from extauthz.tokens.claims import read_verified, recheck
@@ -80,6 +81,16 @@ class TokenGate:
             return held_up
         confirmed = await self._constraint.confirm(request, principal, presented, deadline)
         return self._counted(confirmed, request.peer_ip)
+
+    async def confirm_signed(
+        self, signature: SignatureCheck, request: AuthzRequest, principal: Principal, deadline: float
+    ) -> Principal | Deny | Unavailable:
+        """Return the caller once it has signed the request as `signature` demands; failures count like bad tokens."""
+        held_up = self._hold_up(request.peer_ip)
+        if held_up is not None:
+            return held_up
+        refusal = await signature.refusal(request, principal, deadline)
+        return principal if refusal is None else self._counted(refusal, request.peer_ip)
 
     def _hold_up(self, address: str) -> Deny | None:
         """Refuse what would cost a signature check, once an address has failed too often."""

@@ -10,6 +10,7 @@ from policy.checks.providers import check_providers
 from policy.checks.quotas import check_quotas
 from policy.checks.risk import check_risk
 from policy.checks.routes import check_routes
+from policy.checks.signatures import check_signatures
 from policy.parts import Parts
 
 __all__ = ["check_across"]
@@ -22,6 +23,7 @@ def check_across(parts: Parts) -> None:
     check_routes(parts)
     check_grants(parts)
     check_binding(parts)
+    check_signatures(parts)
     check_merchants(parts)
     check_quotas(parts)
     check_risk(parts)

@@ -71,5 +71,11 @@ PATTERN_WORDS = {
     r"^[a-z0-9.\-\[\]:]{1,253}$": "a host name in small letters",
     r"^/[A-Za-z0-9_.~{}/\-]*$": "a path such as /v1/payments/{payment_id}",
     r"^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$": "a host in small letters, with a port if not 443",
+    r"^[A-Za-z0-9_-]{1,1400}$": "base64url without padding, as in a JWK",
+    r"^[\x20\x21\x23-\x5B\x5D-\x7E]{1,128}$": "printable ASCII without quote or backslash, at most 128",
+    r"^[a-z][a-z0-9_.*-]{0,63}$": "a small letter first, then small letters, digits, '_', '.', '*' or '-', at most 64",
+    r"^(@method|@target-uri|@authority|@scheme|@path|@query|[a-z0-9!#$%&'*+.^_`|~-]{1,64})$": (
+        "@method, @target-uri, @authority, @scheme, @path, @query or a header's name in small letters"
+    ),
 }
 """What each pattern of the models means, in words for messages; a test finds every pattern here."""

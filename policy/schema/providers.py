@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from policy.schema.base import Boolean, FileModel, Identifier, Integer
+from policy.schema.signatures import Signer
 from policy.schema.token_profiles import TokenProfile
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
@@ -84,3 +85,6 @@ class ProvidersFile(FileModel):
         300, description="Refused tokens of one address, after which its next unknown token is not looked into."
     )
     client_certificate: ClientCertificate = ClientCertificate()
+    signers: tuple[Signer, ...] = Field(
+        (), max_length=1000, description="Keys of clients for operations with `message_signature`."
+    )

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from policy.schema.base import AcrValue, Boolean, ClaimPointer, FileModel, Identifier, Integer, Scope, Text
 from policy.schema.providers import HttpUrl
+from policy.schema.signatures import MessageSignature
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.\-\[\]:]{1,253}$")]
@@ -94,6 +95,9 @@ class Operation(FileModel):
     authorization_details: AuthorizationDetails | None = Field(None, description="Consent to exactly this payment.")
     sender_constraint: Literal["none", "any", "certificate", "dpop"] = Field(
         "none", description="What the token must be bound to; a bound token always needs its proof."
+    )
+    message_signature: MessageSignature | None = Field(
+        None, description="The client must sign each request (RFC 9421); needs --store."
     )
     moves_money: Boolean = Field(description="Needs an amount, a currency and a quota that covers it.")
     profile: Identifier | None = Field(None, description="Body profile; needed when money moves.")
