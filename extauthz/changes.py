@@ -17,7 +17,7 @@ _ACTIONS: Final = ("decline", "step_up", "review")
 
 def loosened(old: PolicySet, new: PolicySet) -> list[str]:
     """Compare two revisions and return what lets more through than before."""
-    parts = (_rules, _operations, _bindings, _merchants, _providers, binding_loosened, _attributes, _cards)
+    parts = (_rules, _operations, _bindings, _merchants, _providers, _revocation, binding_loosened, _attributes, _cards)
     return [sentence for part in parts for sentence in part(old, new)]
 
 
@@ -127,6 +127,19 @@ def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:
         yield from _token_profile(known, provider)
         if provider.leeway_seconds > known.leeway_seconds:
             yield f"provider {provider.id} accepts tokens {provider.leeway_seconds} s past their end"
+
+
+def _revocation(old: PolicySet, new: PolicySet) -> Iterator[str]:
+    before, after = old.providers.revocation, new.providers.revocation
+    if before is None:
+        return
+    if after is None:
+        yield "revoked tokens pass until they expire"
+        return
+    if after.max_staleness_seconds > before.max_staleness_seconds:
+        yield f"the list of revoked tokens may be {after.max_staleness_seconds} s old"
+    if (before.stale_refuses, after.stale_refuses) == ("all", "money"):
+        yield "operations that move no money go on while nobody can tell which tokens were revoked"
 
 
 def _attributes(old: PolicySet, new: PolicySet) -> Iterator[str]:

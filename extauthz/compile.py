@@ -24,6 +24,7 @@ from extauthz.tokens.merchant_claims import MerchantClaims
 from extauthz.tokens.nonces import DpopNonces
 from extauthz.tokens.providers import compile_providers, offered_algorithms
 from extauthz.tokens.replay import ReplayStore
+from extauthz.tokens.revocation_feed import RevocationFeed, RevocationRules
 from policy.card_numbers import missing_card_keys
 from policy.cel import CelRules
 from policy.diagnostics import PolicyInvalid, Problem
@@ -31,7 +32,7 @@ from policy.loader import PolicySet
 from policy.merchants import MerchantTable
 from policy.resource import metadata_url
 from policy.schema.routes import Operation
-from policy.token_means import missing_token_means
+from policy.token_means import missing_revocation_means, missing_token_means
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +43,20 @@ class OperatorMeans:
         keyring: Hashes card numbers.
         replays: Remembers used DPoP proofs and signatures.
         nonces: Makes and knows DPoP nonces.
+        revocations: Knows which tokens were revoked.
     """
 
     keyring: CardKeyring | None = None
     replays: ReplayStore | None = None
     nonces: DpopNonces | None = None
+    revocations: RevocationFeed | None = None
 
     def missing(self, policy: PolicySet) -> tuple[Problem, ...]:
         """Return what this set needs and was not given."""
         return (
             *(missing_card_keys(policy) if self.keyring is None else ()),
             *signer_problems(policy),
+            *missing_revocation_means(policy, has_store=self.revocations is not None),
             *missing_token_means(policy, has_store=self.replays is not None, has_nonce_key=self.nonces is not None),
         )
 
@@ -81,6 +85,7 @@ def compile_tables(
     means = _Means(CelRules(), given.keyring, clock, audiences, signatures)
     gate = TokenGate(providers, keys, cache, clock, _constraint(policy, clock, given))
     gate.failures_per_minute = policy.providers.failed_authentications_per_minute
+    gate.revocation = _revocation(policy, given.revocations)
     return Tables(
         revision=policy.revision,
         routes=RouteTable(_routes(policy, means)),
@@ -96,6 +101,13 @@ def compile_tables(
 def _constraint(policy: PolicySet, clock: Clock, given: OperatorMeans) -> SenderConstraint:
     certificates = CertificateSource(policy.providers.client_certificate.trusted_hop)
     return SenderConstraint(clock, certificates, given.replays, given.nonces)
+
+
+def _revocation(policy: PolicySet, feed: RevocationFeed | None) -> RevocationRules | None:
+    section = policy.providers.revocation
+    if section is None or feed is None:  # the latter was refused as P095 before
+        return None
+    return RevocationRules(feed, section.max_staleness_seconds, section.stale_refuses == "all")
 
 
 @dataclass(frozen=True, slots=True)

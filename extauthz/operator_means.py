@@ -10,7 +10,10 @@ from extauthz.compile import OperatorMeans
 from extauthz.tokens.nonces import NonceKeyFile
 from extauthz.tokens.providers import CompiledProvider
 from extauthz.tokens.replay import MemoryReplays, ReplayStore
+from extauthz.tokens.revocation_feed import RevocationFeed
+from extauthz.tokens.revocations import MemoryRevocations
 from extauthz.tokens.store_replays import StoreReplays
+from extauthz.tokens.store_revocations import StoreRevocations
 from policy.settings import MEMORY_STORE, ServiceSettings
 
 
@@ -19,16 +22,33 @@ class Operator:
 
     Attributes:
         marks: The store for used proofs.
+        revocations: Which tokens were revoked; None without `--store`.
     """
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:
         self._card_keys = CardKeyFile(settings.card_key_file)
         self._nonce_keys = NonceKeyFile(settings.dpop_nonce_key_file)
         self.marks = ProofMarks(settings, clock)
+        self.revocations = open_revocations(settings, clock)
 
     def means(self) -> OperatorMeans:
         """Read what a policy set is compiled with; raises SecretInvalid for a file that cannot be used."""
-        return OperatorMeans(self._card_keys.read(), self.marks.store, self._nonce_keys.read())
+        return OperatorMeans(self._card_keys.read(), self.marks.store, self._nonce_keys.read(), self.revocations)
+
+    def follow_revocations(self, *, is_needed: bool) -> None:
+        """Keep up with the list of revoked tokens while the policy set in force asks for it; after `marks.adopt`."""
+        self.marks.is_needed = self.marks.is_needed or is_needed
+        if self.revocations is not None:
+            self.revocations.need(is_needed=is_needed)
+
+    def waiting_for(self) -> tuple[str, ...]:
+        """Return what is missing before calls may come, in words."""
+        return () if self.revocations is None else self.revocations.waiting_for()
+
+    @property
+    def background(self) -> tuple[ReplayStore | RevocationFeed, ...]:
+        """What is started and stopped with the service."""
+        return (*self.marks.background, *(() if self.revocations is None else (self.revocations,)))
 
     def fingerprint(self) -> str:
         """Return what changes whenever a file does."""
@@ -36,7 +56,8 @@ class Operator:
 
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know although the service is ready."""
-        return (*self._card_keys.warnings(), *self._nonce_keys.warnings(), *self.marks.warnings())
+        revocations = () if self.revocations is None else self.revocations.warnings()
+        return (*self._card_keys.warnings(), *self._nonce_keys.warnings(), *self.marks.warnings(), *revocations)
 
 
 class ProofMarks:
@@ -44,7 +65,7 @@ class ProofMarks:
 
     Attributes:
         store: Where marks are set; None without `--store`.
-        is_needed: The policy set in force has used proofs remembered.
+        is_needed: The policy set in force makes use of the store.
     """
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:
@@ -85,3 +106,12 @@ def open_replays(settings: ServiceSettings, clock: Clock) -> ReplayStore | None:
     if settings.store == MEMORY_STORE:
         return MemoryReplays(clock)
     return StoreReplays.from_url(settings.store, clock, settings.store_settings())
+
+
+def open_revocations(settings: ServiceSettings, clock: Clock) -> RevocationFeed | None:
+    """Return the list of revoked tokens, or None without a store; raises ValueError as `open_replays`."""
+    if not settings.store:
+        return None
+    if settings.store == MEMORY_STORE:
+        return RevocationFeed(MemoryRevocations(clock), clock)
+    return RevocationFeed(StoreRevocations.from_url(settings.store, clock, settings.store_settings()), clock)

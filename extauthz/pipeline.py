@@ -90,7 +90,7 @@ async def _authenticate(
     tables: Tables, operation: OperationPolicy, request: AuthzRequest, deadline: float
 ) -> Principal | Deny | Unavailable:
     """Step 3: whose token it is, and where the operation demands it, that the same client signed the request."""
-    principal = await tables.gate.authenticate(request, deadline)
+    principal = await tables.gate.authenticate(request, deadline, moves_money=operation.moves_money)
     if operation.signature is None or not isinstance(principal, Principal):
         return principal
     return await tables.gate.confirm_signed(operation.signature, request, principal, deadline)

@@ -29,6 +29,7 @@ from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.key_metrics import register_keys
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.key_snapshots import KeySnapshots
+from extauthz.tokens.revocation_metrics import register_revocations
 from extauthz.wire import Stamp
 from policy.live import Compiled, Compiler, live_policy
 from policy.loader import PolicySet
@@ -76,6 +77,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         keys.follow(tables.gate.providers)
         keyrings.tell(tables.keyring)
         operator.marks.adopt(tables.gate.providers, are_requests_signed=tables.are_requests_signed)
+        operator.follow_revocations(is_needed=tables.gate.revocation is not None)
 
     def warnings() -> tuple[str, ...]:
         return (*keys.warnings(), *operator.warnings())
@@ -83,19 +85,24 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     compiler = Compiler(compile_, loosened, adopt, operator.fingerprint)
     reloader = live_policy(Path(settings.policies), compiler, metrics, clock)
 
+    def waiting_for() -> tuple[str, ...]:
+        return (*keys.readiness(), *operator.waiting_for())
+
     def active() -> Tables | None:
         return reloader.current.tables if reloader.is_loaded else None
 
     recorder = Recorder(decision_log, metrics, clock)
     stamp = Stamp("", "", settings.errors_uri, settings.realm)
     servicer = AuthorizationServicer(active, recorder, clock=clock, ids=RandomIds(), stamp=stamp)
-    background: tuple[Background, ...] = (http, keys, *operator.marks.background)
+    background: tuple[Background, ...] = (http, keys, *operator.background)
     service: PolicyService[Compiled[Tables]] = PolicyService(
         NAME,
         {CHECK_METHOD: servicer.check},
         metrics.registry,
-        ServiceParts(reloader, decision_log, background, keys.readiness, warnings, {CHECK_METHOD: servicer.shed}),
+        ServiceParts(reloader, decision_log, background, waiting_for, warnings, {CHECK_METHOD: servicer.shed}),
     )
+    if operator.revocations is not None:
+        register_revocations(metrics.registry, operator.revocations)
     if operator.marks.store is not None:
         metrics.watch_store(operator.marks.is_available)
     return service

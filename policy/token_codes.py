@@ -13,5 +13,11 @@ TOKENS: Final = {
         "an issuer set up for RFC 9068 (`typ: at+jwt`, `client_id`); else the switch, and this warning as its price",
         "Where a header does not say what a token is for, an ID or refresh token is told from it by its claims alone.",
     ),
+    "P095": CodeSpec(
+        "revoked tokens are refused and there is no store",
+        "`revocation` in providers.yaml, and extauthz started without `--store`",
+        "`--store rediss://...`, the same for all replicas",
+        "The store is where each replica learns which tokens were revoked; without it none ever would be.",
+    ),
 }
 """By code."""

@@ -8,6 +8,7 @@ from policy.names import PROVIDERS_FILE, ROUTES_FILE
 
 _NO_STORE = "used proofs are remembered, and the service was given no --store"
 _NO_STORE_FOR_SIGNATURES = "used signatures are remembered, and the service was given no --store"
+_NO_STORE_FOR_REVOCATIONS = "revoked tokens are refused, and the service was given no --store"
 _NO_NONCES = "nonces are required, and the service was given no --dpop-nonce-key-file"
 
 
@@ -34,3 +35,10 @@ def missing_token_means(policy: PolicySet, *, has_store: bool, has_nonce_key: bo
             path = ("operations", index, "message_signature")
             problems.append(policy.problem(ROUTES_FILE, path, "P093", _NO_STORE_FOR_SIGNATURES))
     return tuple(problems)
+
+
+def missing_revocation_means(policy: PolicySet, *, has_store: bool) -> tuple[Problem, ...]:
+    """Return what is wrong when revoked tokens are to be refused and nobody keeps the list of them."""
+    if policy.providers.revocation is None or has_store:
+        return ()
+    return (policy.problem(PROVIDERS_FILE, ("revocation",), "P095", _NO_STORE_FOR_REVOCATIONS),)

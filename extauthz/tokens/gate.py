@@ -19,6 +19,7 @@ from extauthz.tokens.jose import CompactToken, parse_compact
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.presentation import presented_token
 from extauthz.tokens.providers import CompiledProvider, offered_algorithms
+from extauthz.tokens.revocation_feed import RevocationRules
 from extauthz.tokens.verify import canonical_algorithm, is_signature_valid
 
 DEFAULT_FAILURES_PER_MINUTE = 300
@@ -40,6 +41,7 @@ class TokenGate:
 
     Attributes:
         failures_per_minute: Refused tokens of one address before it is held up; counts outlive a reload.
+        revocation: Which good tokens are refused all the same; None: none.
     """
 
     def __init__(
@@ -58,13 +60,17 @@ class TokenGate:
         self._constraint = constraint or SenderConstraint(clock)
         self.dpop_algorithms = offered_algorithms(providers)
         self.failures_per_minute = DEFAULT_FAILURES_PER_MINUTE
+        self.revocation: RevocationRules | None = None
 
-    async def authenticate(self, request: AuthzRequest, deadline: float) -> Principal | Deny | Unavailable:
+    async def authenticate(
+        self, request: AuthzRequest, deadline: float, *, moves_money: bool = True
+    ) -> Principal | Deny | Unavailable:
         """Return the caller whose access token the request carries.
 
         Args:
             request: The request; only headers and the places where no token may stand are read.
             deadline: On `Clock.monotonic()`; a fetch of keys is not waited for beyond it.
+            moves_money: Of the operation: it waits where nobody can tell which tokens were revoked.
         """
         token = presented_token(request, takes_dpop=bool(self.dpop_algorithms))
         if isinstance(token, Deny):
@@ -73,6 +79,10 @@ class TokenGate:
         principal = await self._read(token, digest, request.peer_ip, deadline)
         if not isinstance(principal, Principal):
             return principal
+        if self.revocation is not None:
+            refusal = self.revocation.refusal(principal, moves_money=moves_money)
+            if refusal is not None:
+                return refusal
         if principal.confirmation is None and not self.dpop_algorithms:
             return principal
         presented = PresentedToken(digest, self._by_issuer[principal.token_issuer].dpop)

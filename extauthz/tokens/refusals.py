@@ -45,6 +45,11 @@ def missing() -> Deny:
     return Deny(Reason.ACCESS_TOKEN_MISSING, Challenge(), "no bearer credentials")
 
 
+def revoked() -> Deny:
+    """Refuse a token that was called back (RFC 6750 section 3.1, invalid_token: "revoked")."""
+    return Deny(Reason.TOKEN_REVOKED, Challenge("invalid_token", Reason.TOKEN_REVOKED.spec.title), "on the list")
+
+
 def unbound(detail: str) -> Deny:
     """Refuse a token whose binding is not confirmed (RFC 9449 section 7.1, RFC 8705 section 3: invalid_token)."""
     return Deny(Reason.TOKEN_BINDING, Challenge("invalid_token", Reason.TOKEN_BINDING.spec.title), detail)

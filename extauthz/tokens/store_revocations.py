@@ -92,7 +92,7 @@ class StoreRevocations:
     async def _write(self, entries: Sequence[Revocation], event: str, mark_for_ms: int, deadline: float) -> bool:
         if len(entries) > MAX_AT_ONCE:
             raise StoreUnavailable(Unavailability.FULL)
-        head = (secrets.token_hex(16), self._max_entries, mark_for_ms, _CLOCKS_DIFFER_SECONDS)
+        head: tuple[str | int, ...] = (secrets.token_hex(16), self._max_entries, mark_for_ms, _CLOCKS_DIFFER_SECONDS)
         arguments = (*head, *(part for entry in entries for part in _parts(entry)))
         answer = await self._link.call(_WRITE, (*_KEYS, f"{_PREFIX}event:{event}"), arguments, deadline)
         if answer == [-1]:

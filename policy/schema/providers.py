@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from policy.schema.base import Boolean, FileModel, Identifier, Integer
+from policy.schema.revocation import Revocation
 from policy.schema.signatures import Signer
 from policy.schema.token_profiles import TokenProfile
 
@@ -85,6 +86,7 @@ class ProvidersFile(FileModel):
         300, description="Refused tokens of one address, after which its next unknown token is not looked into."
     )
     client_certificate: ClientCertificate = ClientCertificate()
+    revocation: Revocation | None = Field(None, description="Without it, a token is good until it expires.")
     signers: tuple[Signer, ...] = Field(
         (), max_length=1000, description="Keys of clients for operations with `message_signature`."
     )
