@@ -8,7 +8,7 @@ from extauthz.model import Allow, Deny, Principal
 from extauthz.reasons import Reason
 from extauthz.servicer import AuthorizationServicer
 from extauthz.tokens.gate import TokenGate
-from helpers.cases import binding, claims, grants, jose, keys, presentation  # noqa: F401 - importing registers their builders
+from helpers.cases import binding, claims, grants, jose, keys, presentation, signatures  # noqa: F401 - importing registers their builders
 from helpers.cases.not_built import DECIDED_OTHERWISE, NOT_BUILT
 from helpers.cases.registry import BUILDERS, load_cases
 from helpers.cases.replay import Replay
@@ -66,16 +66,17 @@ def test_policy_of_a_tool_case_does_not_load_and_says_where(tmp_path, case_id):
 
 
 async def test_authentication_that_always_allows_fails_every_negative_token_case(monkeypatch):
-    async def allow(*_: object) -> Principal:
+    async def allow(*_: object, **__: object) -> Principal:
         return MAY_DO_ANYTHING
 
     monkeypatch.setattr(TokenGate, "authenticate", allow)
+    monkeypatch.setattr(TokenGate, "confirm_signed", allow)
     negative = [case for case in BUILT if case.area and case.is_negative]
     assert (await Replay().run(negative)).disagreed_ids == {case.id for case in negative}
 
 
 async def test_authentication_that_always_denies_fails_every_positive_case(monkeypatch):
-    async def deny(*_: object) -> Deny:
+    async def deny(*_: object, **__: object) -> Deny:
         return Deny(Reason.ACCESS_TOKEN_INVALID)
 
     monkeypatch.setattr(TokenGate, "authenticate", deny)

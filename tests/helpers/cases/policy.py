@@ -23,6 +23,12 @@ providers:
     algorithms: [ES256, PS256, EdDSA, Ed25519]
     dpop: {past_seconds: 60, future_seconds: 10}
     leeway_seconds: 60
+signers:
+  - keyid: test-key-ed25519
+    issuer: https://as.example.test
+    client_id: shop-1
+    algorithm: ed25519
+    key: {kty: OKP, crv: Ed25519, x: JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs}
 """,
     "routes.yaml": """\
 hosts: [pay.example.test]
@@ -59,6 +65,14 @@ operations:
     path: /v1/by-country
     scopes: [payments:write]
     merchant: {claim: /merchant_id}
+    moves_money: true
+    profile: plain
+  - operation: signed_payment
+    method: POST
+    path: /v1/signed-payments
+    scopes: [payments:write]
+    merchant: {claim: /merchant_id}
+    message_signature: {}
     moves_money: true
     profile: plain
   - operation: person_payment

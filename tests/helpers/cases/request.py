@@ -12,6 +12,7 @@ from protos import envoy_wire_pb2 as wire
 Form = Literal["headers", "header_map"]
 FORMS: tuple[Form, ...] = ("headers", "header_map")
 HOST = "pay.example.test"
+PATH_OF_SIGNED = "/v1/signed-payments"
 _STREAM_IDS = count(7_000_000_000)
 PAYMENT = {"merchant_id": "m_100", "amount": 12350, "currency": "EUR"}
 
