@@ -1,6 +1,6 @@
 -- Writes revocations down, all of them or none, and marks the event that they come from.
 --
--- KEYS[1]  the list itself: hash with `id` and `position`
+-- KEYS[1]  the list itself: hash with `id`, `born` (when, seconds) and `position`
 -- KEYS[2]  hash from member to "not_before expires_at"
 -- KEYS[3]  sorted set of members by position
 -- KEYS[4]  sorted set of members by the time they may be forgotten
@@ -33,7 +33,7 @@ for place = 6, #ARGV, 3 do
 end
 if new > 0 and redis.call('HLEN', KEYS[2]) + new > tonumber(ARGV[3]) then return {sequence, -1} end
 
-redis.call('HSETNX', KEYS[1], 'id', ARGV[2])
+if redis.call('HSETNX', KEYS[1], 'id', ARGV[2]) == 1 then redis.call('HSET', KEYS[1], 'born', time[1]) end
 -- Positions are times where they can be: after a failover that lost some, new ones lie behind whatever was read.
 local clock = now * 1000000 + tonumber(time[2])
 local position = tonumber(redis.call('HGET', KEYS[1], 'position') or '0')

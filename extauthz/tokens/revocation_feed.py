@@ -34,11 +34,14 @@ class FeedPace:
         every_seconds: Pause between two questions; an entry is in force everywhere within it and an answer's time.
         answer_seconds: An answer is not waited for longer.
         reread_seconds: The whole list is read anew so often, and what the store has lost is written back.
+        young_seconds: A list younger than this is not believed to be whole by a replica that starts: it may be the
+            list of an emptied store, to which the others have not come back yet.
     """
 
     every_seconds: float = 0.25
     answer_seconds: float = 1.0
     reread_seconds: float = 60.0
+    young_seconds: float = 4.0
 
 
 class RevocationFeed:
@@ -164,7 +167,10 @@ class RevocationFeed:
     async def _catch_up(self) -> None:
         """Read what is new, or all when its time has come or the store has another list."""
         asked_at = self._clock.monotonic()
-        place = Place() if asked_at - self._reread_at >= self._pace.reread_seconds else self._place
+        place = self._place
+        if asked_at - self._reread_at >= self._pace.reread_seconds:
+            place = Place()
+            self._forget_ended()
         self._written_meanwhile.clear()
         seen: set[_Key] = set()
         is_whole, is_last, read = False, False, 0
@@ -180,7 +186,9 @@ class RevocationFeed:
         if is_whole:
             await self._write_back(seen)
             self._reread_at = asked_at
-        self._place, self._read_at = place, asked_at
+        self._place = place
+        if self.is_loaded or page.age_seconds >= self._pace.young_seconds:
+            self._read_at = asked_at
 
     def _hold_if_they_fit(self, entries: Sequence[Revocation], read: int) -> None:
         new = {entry[:3] for entry in entries} - self._entries.keys()
@@ -189,11 +197,13 @@ class RevocationFeed:
             raise StoreUnavailable(Unavailability.FULL)
         self._hold(entries)
 
-    async def _write_back(self, seen: Set[_Key]) -> None:
-        """Forget what has ended, and give the store what it has lost; it stays in force here meanwhile."""
+    def _forget_ended(self) -> None:
         now = self._clock.wall()
         for key in [key for key, entry in self._entries.items() if entry.expires_at <= now]:
             del self._entries[key]
+
+    async def _write_back(self, seen: Set[_Key]) -> None:
+        """Give the store what it has lost; it stays in force here meanwhile."""
         lost = [entry for key, entry in self._entries.items() if key not in seen and key not in self._written_meanwhile]
         if not lost:
             return

@@ -6,6 +6,7 @@ forgotten only once no token that it hits could still be good.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -62,12 +63,14 @@ class Page(NamedTuple):
         entries: In the order they were written.
         is_last: Nothing stood behind them.
         is_from_start: The list was read from its start, whether that was asked for or the place is not in this list.
+        age_seconds: How long ago the list was begun; what the replicas know may not stand in a young one yet.
     """
 
     place: Place
     entries: tuple[Revocation, ...]
     is_last: bool
     is_from_start: bool
+    age_seconds: float = math.inf
 
 
 class RevocationWriter(Protocol):

@@ -34,7 +34,7 @@ _WRITE: Final = "revoke"
 _READ: Final = "revoked"
 _CLOCKS_DIFFER_SECONDS: Final = 3_600
 _PAGE: Final = 500
-_HEAD: Final = 4
+_HEAD: Final = 5
 """Items of an answer of revoked.lua before the first member."""
 
 
@@ -109,10 +109,11 @@ def _parts(entry: Revocation) -> tuple[str, str, str]:
 
 def _page(answer: Sequence[Any]) -> Page:
     try:
-        list_id, from_start, position, is_last = answer[:_HEAD]
+        list_id, age, from_start, position, is_last = answer[:_HEAD]
         rest = answer[_HEAD:]
         entries = tuple(_entry(member, times) for member, times in zip(rest[::2], rest[1::2], strict=True))
-        return Page(Place(list_id.decode("ascii"), int(position)), entries, is_last == 1, from_start == 1)
+        place = Place(list_id.decode("ascii"), int(position))
+        return Page(place, entries, is_last == 1, from_start == 1, float(age))
     except (ValueError, TypeError, AttributeError) as error:
         raise StoreUnavailable(Unavailability.PROTOCOL) from error
 

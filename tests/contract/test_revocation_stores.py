@@ -143,6 +143,9 @@ async def test_emptied_store_is_read_from_its_start(kind):
             await admin.flushall()
             page = await store.read(place, soon())
             assert page.is_from_start
+            assert 0 <= page.age_seconds < 60
+            await admin.hincrby("tollhouse:{revoked}:list", "born", -1000)
+            assert 1000 <= (await store.read(page.place, soon())).age_seconds < 1060
             assert page.place.list_id != place.list_id
             # A backup that comes back ends before what was read.
             _, place = await whole(store)

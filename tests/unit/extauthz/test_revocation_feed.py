@@ -38,6 +38,7 @@ class SwitchedStore(MemoryRevocations):
         self.fault = None
         self.reads = 0
         self.name = "one"
+        self.age_seconds = 1e6
 
     def empty(self):
         self._entries.clear()
@@ -49,7 +50,9 @@ class SwitchedStore(MemoryRevocations):
             raise StoreUnavailable(self.fault)
         is_same = place.list_id == self.name
         page = await super().read(place if is_same else Place(), deadline)
-        return page._replace(place=page.place._replace(list_id=self.name), is_from_start=not is_same)
+        return page._replace(
+            place=page.place._replace(list_id=self.name), is_from_start=not is_same, age_seconds=self.age_seconds
+        )
 
 
 @asynccontextmanager
@@ -207,3 +210,23 @@ async def test_entry_is_forgotten_once_it_has_ended():
         clock.advance(86_400)
         await until(lambda: feed.entries == 0)
         assert feed.losses == 0
+
+
+async def test_young_list_is_not_believed_to_be_whole_by_a_replica_that_starts():
+    store = SwitchedStore()
+    async with following(store) as before:
+        await before.revoke([entry("t1")], CLOCK.monotonic() + 5)
+        store.age_seconds = 0.0
+        newcomer = RevocationFeed(store, CLOCK, 10, PACE)
+        newcomer.need(is_needed=True)
+        await newcomer.start()
+        try:
+            await until(lambda: newcomer.is_revoked(caller(jti="t1")))
+            reads = store.reads
+            await until(lambda: store.reads > reads + 5)
+            assert newcomer.waiting_for()
+            assert before.staleness_seconds() < 1
+            store.age_seconds = PACE.young_seconds
+            await until(lambda: not newcomer.waiting_for())
+        finally:
+            await newcomer.stop()
