@@ -17,7 +17,7 @@ SIGNATURES: Final = {
         "a digest of a body that is not read",
         "`content-digest` among the components of an operation without `profile`",
         '`components: ["@method", "@target-uri", authorization]`; or a body profile',
-        "The gate asks for a body only where a profile reads it, so every such request would be refused.",
+        "Without a body clients send no digest, and their requests are refused; a body that matters has a profile.",
     ),
     "P102": CodeSpec(
         "an operation demands signatures that nobody can make",
