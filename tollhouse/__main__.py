@@ -14,6 +14,7 @@ from policy.descriptors.reader import DescriptorOptions
 from tollhouse.card_key_command import card_key_app
 from tollhouse.envoy_command import envoy_app
 from tollhouse.import_command import import_app
+from tollhouse.revoke_command import revoke_command
 from tollhouse.serve import Compat, Transport
 from tollhouse.serve_command import serve_command
 from tollhouse.store_command import store_app
@@ -35,6 +36,7 @@ class OutputFormat(StrEnum):
 
 
 app.command("serve")(serve_command)
+app.command("revoke")(revoke_command)
 app.add_typer(envoy_app, name="envoy", help="Keep an Envoy configuration in step with the policy set.")
 app.add_typer(import_app, name="import", help="Settings of other services, as ours.")
 app.add_typer(card_key_app, name="card-key", help="Make and rotate the keys that card numbers are hashed with.")
@@ -79,6 +81,14 @@ def check_command(
         options = DescriptorOptions(compat is Compat.ENVOYPROXY, merge_domains)
         raise typer.Exit(run_check_descriptors(directory, output_format.value, is_color, options))
     raise typer.Exit(run_check(directory, output_format.value, is_color, (signer_problems,)))
+
+
+@app.command("test")
+def test_command(directory: Annotated[Path, typer.Argument(help="Directory of the policy set.")]) -> None:
+    """Run the tests of a policy set: NAME_test.yaml files, quota tests so far. Exit code 1 when one fails."""
+    from tollhouse.quota_test_report import run_policy_tests
+
+    raise typer.Exit(run_policy_tests(directory))
 
 
 @app.command("schema")

@@ -50,7 +50,7 @@ def status_command(
 ) -> None:
     """Print what the store is; exit code 1 when amounts would not be counted in it."""
     try:
-        statuses = _run(store, _look(store, _login(store_username, store_password_file, sentinel_password_file)))
+        statuses = _run(store, _look(store, store_login(store_username, store_password_file, sentinel_password_file)))
     except StoreRefused as error:
         raise _refusal(error) from error
     for name, status in statuses.items():
@@ -73,9 +73,9 @@ def accept_empty_command(  # noqa: PLR0913 - one parameter an option
     Prints the record that it wrote, as one line of JSON.
     """
     try:
-        _check_text("--operator", operator)
-        _check_text("--reason", reason)
-        login = _login(store_username, store_password_file, sentinel_password_file)
+        check_text("--operator", operator)
+        check_text("--reason", reason)
+        login = store_login(store_username, store_password_file, sentinel_password_file)
         record = _run(store, _accept(store, login, operator, reason))
     except StoreRefused as error:
         raise _refusal(error) from error
@@ -98,14 +98,16 @@ def status_lines(status: StoreStatus) -> list[str]:
     return [*lines, f"amounts      {'not counted: ' + status.doubt if status.doubt else 'counted'}"]
 
 
-def _login(username: str, password_file: Path | None, sentinel_password_file: Path | None) -> StoreLogin | None:
+def store_login(username: str, password_file: Path | None, sentinel_password_file: Path | None) -> StoreLogin | None:
+    """Return how the store is logged in to, None without a login; raises StoreRefused."""
     if username and password_file is None:
         raise StoreRefused("--store-username needs --store-password-file")
     names = ["" if path is None else str(path.absolute()) for path in (password_file, sentinel_password_file)]
     return StoreLogin(names[0], username, names[1]) if any(names) else None
 
 
-def _check_text(name: str, text: str) -> None:
+def check_text(name: str, text: str) -> None:
+    """Raise StoreRefused for a text that is no line for people to read."""
     if not text.strip() or len(text) > _LONGEST_TEXT or not text.isprintable():
         raise StoreRefused(f"{name} must be one line of at most {_LONGEST_TEXT} characters")
 
