@@ -36,6 +36,7 @@ class Unavailability(Enum):
     NOT_CONNECTED = "the store is not connected"
     DEADLINE = "the deadline passed"
     FULL = "the store's queue is full"
+    NO_ROOM = "the store holds as many as it may"
     STALLED = "the store has stopped answering"
     MOVED = "another node of the store holds the counters now"
     NOT_REPLICATED = "too few replicas have confirmed it"

@@ -161,7 +161,7 @@ class RevocationFeed:
                 self._place, self._reread_at = Place(), -math.inf
                 self._tell(error.reason)
             else:
-                self._tell("")
+                self._tell("" if self.is_loaded else "the list was begun a moment ago")
             await asyncio.sleep(self._pace.every_seconds)
 
     async def _catch_up(self) -> None:
@@ -194,7 +194,7 @@ class RevocationFeed:
         new = {entry[:3] for entry in entries} - self._entries.keys()
         # A list that begins anew while it is read must come to an end too.
         if len(self._entries) + len(new) > self._max_entries or read > 2 * self._max_entries:
-            raise StoreUnavailable(Unavailability.FULL)
+            raise StoreUnavailable(Unavailability.NO_ROOM)
         self._hold(entries)
 
     def _forget_ended(self) -> None:

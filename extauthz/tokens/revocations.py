@@ -163,7 +163,7 @@ class MemoryRevocations:
         self._forget(deadline)
         new = {entry[:3] for entry in entries} - self._entries.keys()
         if len(entries) > MAX_AT_ONCE or len(self._entries) + len(new) > self._max_entries:
-            raise StoreUnavailable(Unavailability.FULL)
+            raise StoreUnavailable(Unavailability.NO_ROOM)
         for entry in entries:
             known = self._entries.pop(entry[:3], (0, None))[1]
             self._position += 1
@@ -175,7 +175,7 @@ class MemoryRevocations:
         if (issuer, jti) in self._events:
             return False
         if len(self._events) >= self._max_entries:
-            raise StoreUnavailable(Unavailability.FULL)
+            raise StoreUnavailable(Unavailability.NO_ROOM)
         await self.revoke(entries, deadline)
         self._events[issuer, jti] = forget_at(self._clock.wall())
         return True

@@ -91,12 +91,12 @@ class StoreRevocations:
 
     async def _write(self, entries: Sequence[Revocation], event: str, mark_for_ms: int, deadline: float) -> bool:
         if len(entries) > MAX_AT_ONCE:
-            raise StoreUnavailable(Unavailability.FULL)
+            raise StoreUnavailable(Unavailability.NO_ROOM)
         head: tuple[str | int, ...] = (secrets.token_hex(16), self._max_entries, mark_for_ms, _CLOCKS_DIFFER_SECONDS)
         arguments = (*head, *(part for entry in entries for part in _parts(entry)))
         answer = await self._link.call(_WRITE, (*_KEYS, f"{_PREFIX}event:{event}"), arguments, deadline)
         if answer == [-1]:
-            raise StoreUnavailable(Unavailability.FULL)
+            raise StoreUnavailable(Unavailability.NO_ROOM)
         if answer not in ([0], [1]):
             raise StoreUnavailable(Unavailability.PROTOCOL)
         return answer == [1]
