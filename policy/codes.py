@@ -350,6 +350,12 @@ _MEANING: Final = {
         "at most 64, of which `per: card` takes two each",
         "The store counts all of them in one step or none, and a step is bounded.",
     ),
+    "P079": CodeSpec(
+        "a step of a test that cannot happen",
+        "`pay` and `outcome` in one step, `at` before the step above, an `outcome` of no payment",
+        "one step for the payment, one below it for its outcome",
+        "A test that cannot be run as it is written proves nothing.",
+    ),
     "P080": CodeSpec(
         "a rule is no valid expression",
         '`card.contry == "DE"`, `payment.amount.minor_units > "5"`, `has(card.country)`',

@@ -7,7 +7,7 @@ Called by both services at start and at reload, and by `tollhouse check`. Law: a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
@@ -27,6 +27,7 @@ from policy.schema.manifest import DescriptorReading, Manifest
 from policy.schema.merchants import MerchantsFile
 from policy.schema.profiles import Profile
 from policy.schema.providers import ProvidersFile
+from policy.schema.quota_tests import QuotaTestsFile
 from policy.schema.quotas import QuotasFile
 from policy.schema.risk import RiskFile
 from policy.schema.routes import RoutesFile
@@ -54,6 +55,7 @@ class PolicySet:
         warnings: What is allowed and yet probably a mistake.
         documents: The files as they were read, by name.
         descriptors: What `descriptors/*.yaml` say, or None without such files.
+        tests: Tests of quotas by file name.
     """
 
     root: Path
@@ -68,6 +70,7 @@ class PolicySet:
     warnings: tuple[Problem, ...]
     documents: Mapping[str, Document]
     descriptors: DescriptorSet | None = None
+    tests: Mapping[str, QuotaTestsFile] = field(default_factory=dict)
 
     files: ClassVar[Mapping[type[FileModel], str]] = FILE_NAMES
     """File name of each model type; those of profiles are in `profile_files`."""
@@ -167,4 +170,5 @@ def _assemble(root: Path, revision: str, parts: Parts, descriptors: DescriptorSe
         warnings=parts.problems.problems,
         documents=MappingProxyType(dict(parts.documents)),
         descriptors=descriptors,
+        tests=MappingProxyType(parts.tests()),
     )

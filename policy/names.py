@@ -11,6 +11,7 @@ from policy.schema.base import FileModel
 from policy.schema.merchants import MerchantsFile
 from policy.schema.profiles import Profile
 from policy.schema.providers import ProvidersFile
+from policy.schema.quota_tests import QuotaTestsFile
 from policy.schema.quotas import QuotasFile
 from policy.schema.risk import RiskFile
 from policy.schema.routes import RoutesFile
@@ -39,11 +40,14 @@ FILE_MODELS: Final[Mapping[str, type[FileModel]]] = MappingProxyType(
 
 _PROFILE = re.compile(r"profiles/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}\.yaml\Z")
 _DESCRIPTORS = re.compile(r"descriptors/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}\.ya?ml\Z")
-_PLANNED = re.compile(r"(velocity\.yaml|lists/.*|(.*/)?[^/]*_test\.yaml)\Z")
+_TESTS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}_test\.yaml\Z")
+_PLANNED = re.compile(r"(velocity\.yaml|lists/.*)\Z")
 
 
 def model_of(name: str) -> type[FileModel] | None:
     """Return what a listed file is read as, or None for a kind of file that does not exist."""
+    if _TESTS.match(name):
+        return QuotaTestsFile
     return Profile if _PROFILE.match(name) else FILE_MODELS.get(name)
 
 

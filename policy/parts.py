@@ -10,6 +10,7 @@ from policy.names import FILE_NAMES
 from policy.positions import Document, Path
 from policy.schema.base import FileModel
 from policy.schema.profiles import Profile
+from policy.schema.quota_tests import QuotaTestsFile
 from policy.shape import SoundItems
 
 Model = TypeVar("Model", bound=FileModel)
@@ -57,6 +58,10 @@ class Parts:
     def profiles(self) -> dict[str, Profile]:
         """Return profiles by file name."""
         return {name: model for name, model in sorted(self.models.items()) if isinstance(model, Profile)}
+
+    def tests(self) -> dict[str, QuotaTestsFile]:
+        """Return tests by file name."""
+        return {name: model for name, model in sorted(self.models.items()) if isinstance(model, QuotaTestsFile)}
 
     def add(self, file: str, path: Path, code: str, message: str, severity: Severity = "error") -> None:
         """Add a problem at a node of a file."""

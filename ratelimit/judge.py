@@ -36,7 +36,7 @@ def judge(counters: Sequence[Counter], prepared: Prepared, result: PostResult, n
     """
     if result.status is Status.MISMATCH:
         return OverLimit(Reason.IDEMPOTENCY_MISMATCH)
-    states = _states(counters, prepared, result, now)
+    states = quota_states(counters, prepared, result, now)
     enforced = [state for state in states if not state.is_shadow]
     over = [state for state in enforced if state.is_over]
     if over:
@@ -47,7 +47,10 @@ def judge(counters: Sequence[Counter], prepared: Prepared, result: PostResult, n
     return WithinLimit(states, min(enforced, key=_share_left, default=None))
 
 
-def _states(counters: Sequence[Counter], prepared: Prepared, result: PostResult, now: float) -> tuple[QuotaState, ...]:
+def quota_states(
+    counters: Sequence[Counter], prepared: Prepared, result: PostResult, now: float
+) -> tuple[QuotaState, ...]:
+    """Return how each quota stands; nothing where the readings are not those of the counters."""
     if not len(counters) == len(result.readings) == len(result.waits_ms):
         return ()
     return tuple(

@@ -83,6 +83,14 @@ def check_command(
     raise typer.Exit(run_check(directory, output_format.value, is_color, (signer_problems,)))
 
 
+@app.command("test")
+def test_command(directory: Annotated[Path, typer.Argument(help="Directory of the policy set.")]) -> None:
+    """Run the tests of a policy set: NAME_test.yaml files, quota tests so far. Exit code 1 when one fails."""
+    from tollhouse.quota_test_report import run_policy_tests
+
+    raise typer.Exit(run_policy_tests(directory))
+
+
 @app.command("schema")
 def schema_command(
     directory: Annotated[Path, typer.Argument(help="Where the schema files go.")] = Path("schemas"),

@@ -12,6 +12,7 @@ from policy.schema.manifest import Manifest
 from policy.schema.merchants import MerchantsFile
 from policy.schema.profiles import Profile
 from policy.schema.providers import ProvidersFile
+from policy.schema.quota_tests import QuotaTestsFile
 from policy.schema.quotas import QuotasFile
 from policy.schema.risk import RiskFile
 from policy.schema.routes import RoutesFile
@@ -25,6 +26,7 @@ SCHEMA_FILES: Final[dict[str, type[FileModel]]] = {
     "profile.schema.json": Profile,
     "merchants.schema.json": MerchantsFile,
     "quotas.schema.json": QuotasFile,
+    "quota_tests.schema.json": QuotaTestsFile,
     "risk.schema.json": RiskFile,
 }
 """One schema a kind of policy file; the sample set's first lines point at these names."""

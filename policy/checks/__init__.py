@@ -7,6 +7,7 @@ from policy.checks.grants import check_grants
 from policy.checks.merchants import check_merchants
 from policy.checks.profiles import check_profiles
 from policy.checks.providers import check_providers
+from policy.checks.quota_tests import check_quota_tests
 from policy.checks.quotas import check_quotas
 from policy.checks.risk import check_risk
 from policy.checks.routes import check_routes
@@ -26,4 +27,5 @@ def check_across(parts: Parts) -> None:
     check_signatures(parts)
     check_merchants(parts)
     check_quotas(parts)
+    check_quota_tests(parts)
     check_risk(parts)

@@ -63,6 +63,7 @@ PATTERN_WORDS = {
     r"^(/[^/]+)+$": "a JSON Pointer such as /amount/currency",
     r"^https?://[^\s?#]+$": "an address that starts with https:// and has no query or fragment",
     r"^\d{4}-\d\d-\d\d$": "a date such as 2026-12-31",
+    r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$": "a moment such as 2026-03-29T01:30:00+01:00",
     r"^[1-9][0-9]{0,5}[smhd]$": "a length of time such as 30s, 15m, 24h or 90d",
     r"^([01][0-9]|2[0-3]):[0-5][0-9]$": "a time of day from 00:00 to 23:59",
     r"^(monday|tuesday|wednesday|thursday|friday|saturday|sunday|[1-9]|1[0-9]|2[0-8])$": "a day's name, or 1 to 28",
