@@ -9,6 +9,7 @@ from ratelimit.model import LimitQuery, OverLimit, QuotaState, Verdict, WithinLi
 from ratelimit.posting import Counter, Prepared
 from ratelimit.reasons import Reason
 from ratelimit.tables import Limit
+from ratelimit.warnings import crossed_levels, is_charged
 
 _STORE_RETRY_SECONDS = 1
 
@@ -63,11 +64,19 @@ def quota_states(
             reading.is_over,
             counter.limit.is_shadow,
             counter.limit.is_rate,
+            _crossed(counter.limit, place, prepared, result) if counter.limit.warn_at else (),
         )
-        for counter, window, value, reading, wait_ms in zip(
-            counters, prepared.windows, prepared.values, result.readings, result.waits_ms, strict=True
+        for place, (counter, window, value, reading, wait_ms) in enumerate(
+            zip(counters, prepared.windows, prepared.values, result.readings, result.waits_ms, strict=True)
         )
     )
+
+
+def _crossed(limit: Limit, place: int, prepared: Prepared, result: PostResult) -> tuple[int, ...]:
+    reading = result.readings[place]
+    if not is_charged(limit, result, is_over=reading.is_over):
+        return ()
+    return crossed_levels(limit, prepared.posting.entries[place], prepared.values[place], reading.used)
 
 
 def _over(over: Sequence[QuotaState], states: tuple[QuotaState, ...]) -> OverLimit:

@@ -46,6 +46,7 @@ class QuotaState(NamedTuple):
         is_over: This request did not fit.
         is_shadow: Counted and reported, never refused.
         is_per_second: The window is one second, for RLS' `unit`.
+        crossed: Warn levels, per cent, that this request took the count across.
     """
 
     quota: str
@@ -55,6 +56,7 @@ class QuotaState(NamedTuple):
     is_over: bool
     is_shadow: bool
     is_per_second: bool
+    crossed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from typing import Any, Final
 from chassis.clock import Clock
 from chassis.metrics import ServiceMetrics
 from chassis.record import RecordSink, time_text
-from ratelimit.model import OverLimit, QuotaState, Verdict
+from ratelimit.model import LimitQuery, OverLimit, QuotaState, Verdict
 from ratelimit.pipeline import Trail
+from ratelimit.warnings import QuotaWarnings
 
 PLAIN_FIELDS: Final = frozenset(
     {"time", "decision_id", "merchant_id", "policy_revision", "amount_minor", "limit", "used"}
@@ -27,6 +28,7 @@ class Recorder:
     sink: RecordSink
     metrics: ServiceMetrics
     clock: Clock
+    warnings: QuotaWarnings | None = None
 
     def record(self, verdict: Verdict, trail: Trail, *, revision: str, started: float) -> None:
         """Write the record of one call that began at monotonic time `started`."""
@@ -51,7 +53,12 @@ class Recorder:
             record["detail"] = verdict.detail
         if trail.query is not None:
             record.update(_facts(trail))
+            self._warn(trail.query, verdict)
         self.sink.write(record)
+
+    def _warn(self, query: LimitQuery, verdict: Verdict) -> None:
+        if self.warnings is not None and any(state.crossed for state in verdict.states):
+            self.warnings.note(query.merchant_id, verdict.states)
 
 
 def _verdict(verdict: Verdict) -> tuple[str, str, int]:

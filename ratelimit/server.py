@@ -26,6 +26,7 @@ from ratelimit.recording import PLAIN_FIELDS, Recorder
 from ratelimit.servicer import SHOULD_RATE_LIMIT_METHOD, RateLimitServicer
 from ratelimit.sources import open_sources
 from ratelimit.store_ledger import StoreLedger
+from ratelimit.warnings import QuotaWarnings
 from ratelimit.window import Windows
 
 NAME: Final = "ratelimit"
@@ -47,7 +48,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
     sources = open_sources(settings, metrics, clock)
     engine = Engine(store, Windows(), clock)
-    recorder = Recorder(decision_log, metrics, clock)
+    recorder = Recorder(decision_log, metrics, clock, QuotaWarnings(metrics.registry, clock))
     quotas = RateLimitServicer(sources.tables, engine, recorder, ids=RandomIds(), errors_uri=settings.errors_uri)
     means = ServiceMeans(clock, metrics, recorder)
     descriptors = open_descriptors(settings, sources.descriptor_set, quotas, means)
