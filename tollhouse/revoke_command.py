@@ -19,13 +19,14 @@ from chassis.store_link import StoreSettings, StoreUnavailable
 from chassis.store_nodes import is_cluster
 from chassis.store_url import has_password
 from extauthz.tokens.claims import MAX_NAME_CHARACTERS
-from extauthz.tokens.revocations import KINDS, Place, Revocation, forget_at
+from extauthz.tokens.revocations import Kind, Place, Revocation, forget_at
 from extauthz.tokens.store_revocations import StoreRevocations
 from policy.settings import MEMORY_STORE
 from tollhouse import options as of
 from tollhouse.serve import EMBEDDED_STORE
 from tollhouse.store_command import StoreRefused, check_text, store_login
 
+_KINDS: Final[tuple[Kind, Kind, Kind]] = ("jti", "sid", "sub")
 _WITHIN_SECONDS: Final = 5.0
 _CLOCKS_DIFFER_SECONDS: Final = 300.0
 _EFFECT: Final = (
@@ -118,7 +119,7 @@ def entry_of(words: RevokeWords, now: float) -> Revocation:
     Raises:
         StoreRefused: They do not say which tokens are meant, or say what cannot be.
     """
-    given = [(kind, value) for kind, value in zip(KINDS, words.named, strict=True) if value is not None]
+    given = [(kind, value) for kind, value in zip(_KINDS, words.named, strict=True) if value is not None]
     if words.issuer is None or len(given) != 1:
         raise StoreRefused("--issuer is needed, and one of --jti, --sid and --sub")
     kind, value = given[0]
@@ -207,7 +208,7 @@ def _print_list(entries: list[Revocation]) -> None:
 
 
 def _written(entry: Revocation) -> dict[str, Any]:
-    times = {"not_before": _time(entry.not_before)} if entry.kind == "sub" else {}
+    times = {"not_before": _time(entry.not_before)} if entry.kind in ("sub", "acr") else {}
     return {"issuer": entry.issuer, entry.kind: entry.value, "until": _time(entry.expires_at), **times}
 
 

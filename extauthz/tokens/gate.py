@@ -80,9 +80,9 @@ class TokenGate:
         if not isinstance(principal, Principal):
             return principal
         if self.revocation is not None:
-            refusal = self.revocation.refusal(principal, moves_money=moves_money)
-            if refusal is not None:
-                return refusal
+            principal = self.revocation.confirm(principal, moves_money=moves_money)
+            if not isinstance(principal, Principal):
+                return principal
         if principal.confirmation is None and not self.dpop_algorithms:
             return principal
         presented = PresentedToken(digest, self._by_issuer[principal.token_issuer].dpop)

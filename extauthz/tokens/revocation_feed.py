@@ -12,7 +12,8 @@ import contextlib
 import logging
 import math
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable, Unavailability
@@ -139,7 +140,14 @@ class RevocationFeed:
             # Only text can be looked up: a list would not even hash.
             if isinstance(value, str) and (kind, issuer, value) in self._entries:
                 return True
-        entry = self._entries.get(("sub", issuer, principal.subject))
+        return self._is_before("sub", principal)
+
+    def is_lowered(self, principal: Principal) -> bool:
+        """Tell whether what a token says of how its user authenticated counts no more."""
+        return bool(self._entries) and self._is_before("acr", principal)
+
+    def _is_before(self, kind: Kind, principal: Principal) -> bool:
+        entry = self._entries.get((kind, principal.token_issuer, principal.subject))
         return entry is not None and principal.issued_at <= entry.not_before
 
     def _hold_own(self, entries: Sequence[Revocation]) -> None:
@@ -237,8 +245,8 @@ class RevocationRules:
     max_staleness_seconds: float
     refuses_all_when_stale: bool
 
-    def refusal(self, principal: Principal, *, moves_money: bool) -> Deny | Unavailable | None:
-        """Return why a good token is not enough: it was revoked, or nobody can tell.
+    def confirm(self, principal: Principal, *, moves_money: bool) -> Principal | Deny | Unavailable:
+        """Return the caller, or why a good token is not enough: it was revoked, or nobody can tell.
 
         Args:
             principal: Whose token was verified.
@@ -246,8 +254,14 @@ class RevocationRules:
         """
         if self.feed.is_revoked(principal):
             return refusals.revoked()
-        if self.feed.staleness_seconds() <= self.max_staleness_seconds:
-            return None
-        if moves_money or self.refuses_all_when_stale or not self.feed.is_loaded:
+        if self.feed.staleness_seconds() > self.max_staleness_seconds and (
+            moves_money or self.refuses_all_when_stale or not self.feed.is_loaded
+        ):
             return Unavailable(Reason.REVOCATION_UNAVAILABLE, "the list of revoked tokens is too old")
-        return None
+        return _lowered(principal) if self.feed.is_lowered(principal) else principal
+
+
+def _lowered(principal: Principal) -> Principal:
+    """Take off how the user authenticated: where an operation asks for it, the user is asked again (RFC 9470)."""
+    claims = {name: value for name, value in principal.claims.items() if name != "acr"}
+    return replace(principal, claims=MappingProxyType(claims))

@@ -13,8 +13,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable, Unavailability
 
-Kind = Literal["jti", "sid", "sub"]
-KINDS: Final[tuple[Kind, ...]] = ("jti", "sid", "sub")
+Kind = Literal["jti", "sid", "sub", "acr"]
+KINDS: Final[tuple[Kind, ...]] = ("jti", "sid", "sub", "acr")
 
 MAX_ENTRIES: Final = 100_000
 """More are refused, so that none is forgotten to make room."""
@@ -28,10 +28,11 @@ class Revocation(NamedTuple):
     """Which tokens of an issuer are refused.
 
     Attributes:
-        kind: `jti`: one token; `sid`: all of a session; `sub`: those of a subject that were issued up to `not_before`.
+        kind: `jti`: one token; `sid`: all of a session; `sub`: those of a subject that were issued up to `not_before`;
+            `acr`: the same tokens stay good, and what they say of how the user authenticated counts no more.
         issuer: Exact `iss`.
         value: Exact claim.
-        not_before: Seconds since 1970; counts for `sub` alone. A token of this very second is refused too: whole
+        not_before: Seconds since 1970; counts for `sub` and `acr`. A token of this very second is refused too: whole
             seconds do not tell which came first.
         expires_at: When the entry may be forgotten, seconds since 1970; see `forget_at`.
     """

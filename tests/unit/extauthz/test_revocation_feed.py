@@ -138,26 +138,26 @@ async def test_silent_store_makes_the_list_old_and_never_empty():
         rules = RevocationRules(feed, 5.0, refuses_all_when_stale=False)
         strict = RevocationRules(feed, 5.0, refuses_all_when_stale=True)
         good, bad = caller(jti="good"), caller(jti="t1")
-        assert rules.refusal(good, moves_money=True) is None
+        assert rules.confirm(good, moves_money=True) is good
         store.fault = Unavailability.LOST
         await until(feed.warnings)
         clock.advance(5.0)
-        assert rules.refusal(good, moves_money=True) is None
+        assert rules.confirm(good, moves_money=True) is good
         clock.advance(0.1)
-        refusal = rules.refusal(good, moves_money=True)
+        refusal = rules.confirm(good, moves_money=True)
         assert isinstance(refusal, Unavailable)
         assert refusal.reason is Reason.REVOCATION_UNAVAILABLE
         assert refusal.retry_after_seconds > 0
-        assert rules.refusal(good, moves_money=False) is None
-        assert isinstance(strict.refusal(good, moves_money=False), Unavailable)
+        assert rules.confirm(good, moves_money=False) is good
+        assert isinstance(strict.confirm(good, moves_money=False), Unavailable)
         for moves_money in (True, False):
-            known = rules.refusal(bad, moves_money=moves_money)
+            known = rules.confirm(bad, moves_money=moves_money)
             assert isinstance(known, Deny)
             assert known.reason is Reason.TOKEN_REVOKED
             assert known.challenge.error == "invalid_token"
         store.fault = None
         await until(lambda: feed.staleness_seconds() < 1)
-        assert rules.refusal(good, moves_money=True) is None
+        assert rules.confirm(good, moves_money=True) is good
         assert feed.warnings() == ()
 
 
@@ -168,10 +168,10 @@ async def test_nothing_passes_and_nobody_is_ready_before_the_list_was_read():
         await until(lambda: store.reads > 2)
         rules = RevocationRules(feed, 5.0, refuses_all_when_stale=False)
         assert feed.waiting_for()
-        assert isinstance(rules.refusal(caller(), moves_money=False), Unavailable)
+        assert isinstance(rules.confirm(caller(), moves_money=False), Unavailable)
         store.fault = None
         await until(lambda: not feed.waiting_for())
-        assert rules.refusal(caller(), moves_money=True) is None
+        assert isinstance(rules.confirm(caller(), moves_money=True), Principal)
 
 
 async def test_list_that_does_not_fit_makes_the_knowledge_old():
@@ -230,3 +230,17 @@ async def test_young_list_is_not_believed_to_be_whole_by_a_replica_that_starts()
             await until(lambda: not newcomer.waiting_for())
         finally:
             await newcomer.stop()
+
+
+async def test_lowered_assurance_takes_off_how_the_user_authenticated_and_no_more():
+    async with following(SwitchedStore()) as feed:
+        rules = RevocationRules(feed, 5.0, refuses_all_when_stale=False)
+        old, new = (caller(jti="t", acr="urn:sca", issued_at=issued_at) for issued_at in (1000.0, 1001.0))
+        assert rules.confirm(old, moves_money=True) is old
+        await feed.revoke([entry("alice", "acr", not_before=1000.5)], CLOCK.monotonic() + 5)
+        lowered = rules.confirm(old, moves_money=True)
+        assert isinstance(lowered, Principal)
+        assert (lowered.acr, dict(lowered.claims), lowered.subject) == ("", {"jti": "t"}, "alice")
+        assert rules.confirm(new, moves_money=True) is new
+        assert isinstance(rules.confirm(caller(subject="bob", acr="urn:sca"), moves_money=True), Principal)
+        assert not feed.is_revoked(old)
