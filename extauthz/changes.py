@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from extauthz.binding_changes import binding_loosened
+from extauthz.event_changes import events_loosened
 from extauthz.signature_changes import signatures_loosened
 from policy.loader import PolicySet
 from policy.schema.providers import Provider
@@ -19,7 +20,7 @@ _ACTIONS: Final = ("decline", "step_up", "review")
 def loosened(old: PolicySet, new: PolicySet) -> list[str]:
     """Compare two revisions and return what lets more through than before."""
     parts = (_rules, _operations, _bindings, _merchants, _providers, _revocation, binding_loosened, _attributes, _cards)
-    return [sentence for part in (*parts, signatures_loosened) for sentence in part(old, new)]
+    return [sentence for part in (*parts, signatures_loosened, events_loosened) for sentence in part(old, new)]
 
 
 def _rules(old: PolicySet, new: PolicySet) -> Iterator[str]:

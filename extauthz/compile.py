@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from chassis.clock import Clock
 from extauthz.card_keys import CardKeyring
+from extauthz.events.compile import compile_events
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
@@ -95,6 +96,7 @@ def compile_tables(
         dpop_algorithms=offered_algorithms(providers),
         resource_metadata=metadata_url(policy.routes.resource),
         are_requests_signed=any(operation.message_signature for operation in policy.routes.operations),
+        events=compile_events(policy.providers, providers, keys, clock),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from extauthz.card_keys import CardKeyring
+from extauthz.events.reader import EventReader
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
@@ -60,6 +61,7 @@ class Tables:
         dpop_algorithms: Of DPoP proofs that are taken, separated by blanks; empty where none are.
         resource_metadata: Where clients find the metadata of this API (RFC 9728); empty where there is none.
         are_requests_signed: Some operation demands signatures, each of which is remembered.
+        events: Reads events of token issuers; None where none are taken.
     """
 
     revision: str
@@ -70,3 +72,4 @@ class Tables:
     dpop_algorithms: str = ""
     resource_metadata: str = ""
     are_requests_signed: bool = False
+    events: EventReader | None = None

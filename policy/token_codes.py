@@ -19,5 +19,17 @@ TOKENS: Final = {
         "`--store rediss://...`, the same for all replicas",
         "The store is where each replica learns which tokens were revoked; without it none ever would be.",
     ),
+    "P096": CodeSpec(
+        "events of an issuer are taken and revoked tokens are not refused",
+        "`events` at a provider, and no `revocation` in providers.yaml",
+        "`revocation: {}` beside it",
+        "The issuer would hear that its logout is in force, and the tokens would pay on.",
+    ),
+    "P097": CodeSpec(
+        "a logout that may end nothing (warning)",
+        "`logout_ends: sid` for an issuer whose access tokens carry no `sid`",
+        "`logout_ends: both`; `sid` where the issuer is known to write it into access tokens",
+        "A logout may name a session alone, and a token that does not name its session is not hit.",
+    ),
 }
 """By code."""

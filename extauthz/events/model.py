@@ -17,6 +17,7 @@ class EventFault(Enum):
     INVALID_ISSUER = "invalid_issuer"
     INVALID_AUDIENCE = "invalid_audience"
     AUTHENTICATION_FAILED = "authentication_failed"
+    ACCESS_DENIED = "access_denied"
 
 
 class EndedTokens(NamedTuple):

@@ -40,12 +40,15 @@ class EventNotWritten(Exception):  # noqa: N818 - says what happened
 class EventSink(Protocol):
     """Puts events into force."""
 
-    async def accept(self, event: ReceivedEvent, deadline: float) -> None:
-        """Write down what the event ends, once for each issuer and `jti`; raises EventNotWritten.
+    async def accept(self, event: ReceivedEvent, deadline: float) -> bool:
+        """Write down what the event ends, once for each issuer and `jti`; return False when it was written before.
 
         Args:
             event: Verified.
             deadline: On `Clock.monotonic()`.
+
+        Raises:
+            EventNotWritten: The sender has to send it again.
         """
 
 

@@ -7,11 +7,11 @@ is known but cannot be read is refused, so that a sender never hears that tokens
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from chassis.clock import Clock
 from extauthz.events.model import EndedTokens, EventFault, EventRefused, ReceivedEvent
-from extauthz.events.subjects import ENDING_EVENTS, ended_by, name_of
+from extauthz.events.subjects import ENDING_EVENTS, Ends, chosen, ended_by, name_of
 from extauthz.model import Deny, Unavailable
 from extauthz.tokens.claims import MAX_AUDIENCES, numeric_date
 from extauthz.tokens.jose import CompactToken, parse_compact
@@ -28,6 +28,7 @@ _SET_TYPES = frozenset({"secevent+jwt", "application/secevent+jwt"})
 _LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 Outcome = ReceivedEvent | EventRefused | Unavailable
+Transport = Literal["logout", "push"]
 
 
 class EventSource(NamedTuple):
@@ -36,10 +37,14 @@ class EventSource(NamedTuple):
     Attributes:
         provider: Its keys, algorithms and leeway.
         audiences: One of them must be in `aud`: how this receiver is known to the issuer.
+        transports: Which of the two ways it may use.
+        ends: What is ended where an event names a session and its subject.
     """
 
     provider: CompiledProvider
     audiences: frozenset[str]
+    transports: frozenset[str]
+    ends: Ends
 
 
 class EventReader:
@@ -63,7 +68,7 @@ class EventReader:
             text: The form field `logout_token`.
             deadline: On `Clock.monotonic()`; a fetch of keys is not waited for beyond it.
         """
-        return await self._read(text, deadline, token_types=_LOGOUT_TYPES, understand=_logout)
+        return await self._read(text, deadline, _Kind("logout", _LOGOUT_TYPES, _logout))
 
     async def read_set(self, text: str, deadline: float) -> Outcome:
         """Read a security event token (RFC 8417, delivered as RFC 8935 says).
@@ -72,34 +77,29 @@ class EventReader:
             text: The body.
             deadline: On `Clock.monotonic()`; a fetch of keys is not waited for beyond it.
         """
-        return await self._read(text, deadline, token_types=_SET_TYPES, understand=_security_event)
+        return await self._read(text, deadline, _Kind("push", _SET_TYPES, _security_event))
 
-    async def _read(
-        self,
-        text: str,
-        deadline: float,
-        *,
-        token_types: frozenset[str],
-        understand: Callable[[Mapping[str, Any]], ReceivedEvent | EventRefused],
-    ) -> Outcome:
-        parsed = _parsed(text, token_types)
+    async def _read(self, text: str, deadline: float, kind: _Kind) -> Outcome:
+        parsed = _parsed(text, kind.token_types)
         if isinstance(parsed, EventRefused):
             return parsed
-        source = self._source(parsed)
+        source = self._source(parsed, kind.transport)
         if isinstance(source, EventRefused):
             return source
         fault = await self._signature_fault(parsed, source.provider, deadline)
         if fault is not None:
             return fault
         refusal = self._claims_fault(parsed.claims, source)
-        return understand(parsed.claims) if refusal is None else refusal
+        return kind.understand(parsed.claims, source.ends) if refusal is None else refusal
 
-    def _source(self, parsed: CompactToken) -> EventSource | EventRefused:
+    def _source(self, parsed: CompactToken, transport: Transport) -> EventSource | EventRefused:
         """Find the sender by exact `iss`; of an unknown one nothing is fetched."""
         issuer = parsed.claims.get("iss")
         source = self._by_issuer.get(issuer) if isinstance(issuer, str) else None
         if source is None:
             return EventRefused(EventFault.INVALID_ISSUER, "iss is not one whose events are taken")
+        if transport not in source.transports:
+            return EventRefused(EventFault.ACCESS_DENIED, "events of this issuer are not taken here")
         if canonical_algorithm(parsed.algorithm) not in source.provider.algorithms:
             return EventRefused(EventFault.INVALID_KEY, "alg not accepted")
         return source
@@ -140,6 +140,14 @@ class EventReader:
         return None if is_readable else _malformed("events cannot be read")
 
 
+class _Kind(NamedTuple):
+    """One of the two kinds of events."""
+
+    transport: Transport
+    token_types: frozenset[str]
+    understand: Callable[[Mapping[str, Any], Ends], ReceivedEvent | EventRefused]
+
+
 def _parsed(text: str, token_types: frozenset[str]) -> CompactToken | EventRefused:
     if not text.isascii() or len(text) > MAX_EVENT_CHARACTERS:
         return _malformed("not a token, or too long")
@@ -149,7 +157,7 @@ def _parsed(text: str, token_types: frozenset[str]) -> CompactToken | EventRefus
     return parsed if parsed.token_type in token_types else _malformed("typ is another kind of token")
 
 
-def _logout(claims: Mapping[str, Any]) -> ReceivedEvent | EventRefused:
+def _logout(claims: Mapping[str, Any], ends: Ends) -> ReceivedEvent | EventRefused:
     """Read what only logout tokens have; a session, where one is named, is narrower than its subject."""
     if "exp" not in claims:
         return _malformed("exp is missing")
@@ -157,21 +165,24 @@ def _logout(claims: Mapping[str, Any]) -> ReceivedEvent | EventRefused:
         return _malformed("nonce stands in ID tokens alone")
     if not isinstance(claims["events"].get(_LOGOUT_EVENT), dict):
         return _malformed("events does not say logout")
-    names = [name_of(claims[claim]) for claim in ("sid", "sub") if claim in claims]
-    value = names[0] if names else None
-    if value is None or None in names:
+    kinds: tuple[Literal["sid", "sub"], ...] = ("sid", "sub")
+    named = [(kind, name_of(claims[kind])) for kind in kinds if kind in claims]
+    ended = [EndedTokens(kind, name, float(claims["iat"])) for kind, name in named if name is not None]
+    if not ended or len(ended) < len(named):
         return _malformed("neither sid nor sub names what is ended")
-    ended = EndedTokens("sid" if "sid" in claims else "sub", value, float(claims["iat"]))
-    return ReceivedEvent(claims["iss"], claims["jti"], (ended,))
+    taken = chosen(ended, ends)
+    if not taken:
+        return _malformed("sub does not say whose tokens are ended, and sessions are not told apart here")
+    return ReceivedEvent(claims["iss"], claims["jti"], taken)
 
 
-def _security_event(claims: Mapping[str, Any]) -> ReceivedEvent | EventRefused:
+def _security_event(claims: Mapping[str, Any], ends: Ends) -> ReceivedEvent | EventRefused:
     known = [event for name, event in claims["events"].items() if name in ENDING_EVENTS]
-    ended = [ended_by(event, claims) for event in known]
-    readable = tuple(each for each in ended if each is not None)
-    if len(readable) < len(known):
+    ended = [ended_by(event, claims, ends) for event in known]
+    if not all(ended):
         return _malformed("the subject or the time of an event cannot be read")
-    return ReceivedEvent(claims["iss"], claims["jti"], readable, len(claims["events"]) - len(known))
+    every = tuple(dict.fromkeys(each for of_event in ended for each in of_event))
+    return ReceivedEvent(claims["iss"], claims["jti"], every, len(claims["events"]) - len(known))
 
 
 def _all_text(names: list[Any]) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from extauthz.events.model import EndedTokens
 from extauthz.tokens.claims import MAX_NAME_CHARACTERS, numeric_date
@@ -23,27 +23,47 @@ ENDING_EVENTS = frozenset(
 _COMPLEX_MEMBERS = ("session", "user")
 """Members of a complex subject that are understood, the narrower one first (SSF 1.0, complex subjects)."""
 
+Ends = Literal["sid", "sub", "both"]
+"""What is ended where a session and its subject are named: that session, all tokens of the subject, or both."""
+
 
 def name_of(value: Any) -> str | None:
     """Return a claim that names something, or None when it cannot."""
     return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARACTERS else None
 
 
-def ended_by(event: Any, claims: Mapping[str, Any]) -> EndedTokens | None:
-    """Return which tokens one event of a known type ends, or None when that cannot be read.
+def ended_by(event: Any, claims: Mapping[str, Any], ends: Ends) -> tuple[EndedTokens, ...]:
+    """Return which tokens one event of a known type ends; nothing when that cannot be read.
 
     Args:
         event: The member of `events` (RFC 8417 section 2.2).
         claims: The SET's claims, verified; `iss` and `iat` are of the right kind.
+        ends: What is asked for of this issuer.
     """
     if not isinstance(event, dict):
-        return None
+        return ()
     ended_at = _time_of(event, claims)
     # Drafts put the subject into the event, SSF 1.0 into the SET. Two that differ would be two readings.
     subjects = [holder[name] for holder, name in ((event, "subject"), (claims, "sub_id")) if name in holder]
     if ended_at is None or not subjects or subjects[0] != subjects[-1]:
-        return None
-    return _read_subject(subjects[0], claims["iss"], ended_at)
+        return ()
+    ended = _read_subject(subjects[0], claims["iss"], ended_at)
+    return () if None in ended else chosen([each for each in ended if each is not None], ends)
+
+
+def chosen(ended: Sequence[EndedTokens], ends: Ends) -> tuple[EndedTokens, ...]:
+    """Return which of the things that one event names are to be ended; nothing when what is asked for is not there.
+
+    Args:
+        ended: What the event names, the narrower one first.
+        ends: What is asked for of this issuer; `sid` takes the subject where no session is named, for then all of
+            its sessions are meant (OpenID Connect Back-Channel Logout 1.0 section 2.4).
+    """
+    if ends == "both":
+        return tuple(ended)
+    if ends == "sid":
+        return tuple(ended[:1])
+    return tuple(each for each in ended if each.kind != "sid")
 
 
 def _time_of(event: Mapping[str, Any], claims: Mapping[str, Any]) -> float | None:
@@ -56,13 +76,13 @@ def _time_of(event: Mapping[str, Any], claims: Mapping[str, Any]) -> float | Non
     return told
 
 
-def _read_subject(subject: Any, issuer: str, ended_at: float) -> EndedTokens | None:
+def _read_subject(subject: Any, issuer: str, ended_at: float) -> list[EndedTokens | None]:
     if not isinstance(subject, dict):
-        return None
+        return []
     if subject.get("format") == "complex":
         members = [subject[name] for name in _COMPLEX_MEMBERS if name in subject]
-        return _read_simple(members[0], issuer, ended_at) if members else None
-    return _read_simple(subject, issuer, ended_at)
+        return [_read_simple(member, issuer, ended_at) for member in members]
+    return [_read_simple(subject, issuer, ended_at)]
 
 
 def _read_simple(subject: Any, issuer: str, ended_at: float) -> EndedTokens | None:

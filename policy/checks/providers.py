@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from chassis.reach import AddressKind, Reach, kind_of, may_connect
 from policy.checks.common import check_unique
+from policy.checks.events import check_events
 from policy.checks.token_profiles import check_token_profile
 from policy.names import PROVIDERS_FILE
 from policy.parts import Parts
@@ -32,6 +33,7 @@ def check_providers(parts: Parts) -> None:
     check_unique(parts, PROVIDERS_FILE, ("providers",), ("issuer", [provider.issuer for provider in file.providers]))
     for index, provider in enumerate(file.providers):
         _check_provider(parts, index, provider)
+    check_events(parts, file)
 
 
 def _check_provider(parts: Parts, index: int, provider: Provider) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from policy.schema.base import Boolean, FileModel, Identifier, Integer
+from policy.schema.events import Events
 from policy.schema.revocation import Revocation
 from policy.schema.signatures import Signer
 from policy.schema.token_profiles import TokenProfile
@@ -70,6 +71,9 @@ class Provider(TokenProfile):
     audiences: tuple[str, ...] = Field(min_length=1, description="A token must name one of these.")
     algorithms: tuple[Algorithm, ...] = Field(min_length=1, description="Signature algorithms accepted.")
     dpop: Dpop | None = Field(None, description="Without it, a token bound to a DPoP key is refused.")
+    events: Events | None = Field(
+        None, description="Without it, no logout and no security event of this issuer is taken."
+    )
     leeway_seconds: Annotated[Integer, Field(ge=0, le=300)] = 30
     keys_max_age_seconds: Annotated[Integer, Field(ge=60, le=86400)] = 600
     keys_stale_seconds: Annotated[Integer, Field(ge=0, le=604800)] = Field(

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc import jwk, jwt
 
 from extauthz.events.reader import EventReader, EventSource
+from extauthz.events.subjects import Ends
 from helpers.issuer import NOW, SigningKey
 from helpers.token_rig import TokenRig, token_rig
 
@@ -17,14 +18,17 @@ RECEIVER = "https://gate.example.test/events"
 CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
 LOGOUT = {"http://schemas.openid.net/event/backchannel-logout": {}}
 KEY = SigningKey("ES256")
+BOTH_WAYS = frozenset({"logout", "push"})
 _PEM = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
 
 
 @asynccontextmanager
-async def reading() -> AsyncIterator[tuple[TokenRig, EventReader]]:
+async def reading(
+    ends: Ends = "sid", transports: frozenset[str] = BOTH_WAYS
+) -> AsyncIterator[tuple[TokenRig, EventReader]]:
     """Run an issuer and a reader that takes its events."""
     async with token_rig(KEY, algorithms=("ES256",)) as rig:
-        source = EventSource(rig.gate.providers[0], frozenset({RECEIVER}))
+        source = EventSource(rig.gate.providers[0], frozenset({RECEIVER}), transports, ends)
         yield rig, EventReader((source,), rig.keys, rig.clock)
 
 

@@ -41,10 +41,11 @@ class Sink:
     is_away: bool = False
     events: list[ReceivedEvent] = field(default_factory=list)
 
-    async def accept(self, event: ReceivedEvent, deadline: float) -> None:
+    async def accept(self, event: ReceivedEvent, deadline: float) -> bool:
         if self.is_away:
             raise EventNotWritten
         self.events.append(event)
+        return True
 
 
 @dataclass

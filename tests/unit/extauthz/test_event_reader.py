@@ -165,3 +165,42 @@ async def test_events_are_no_access_tokens():
     async with reading() as (rig, _):
         for text in (logout_token(rig), security_event(rig)):
             assert isinstance(await rig.authenticate(text), Deny)
+
+
+SESSION, SUBJECT = EndedTokens("sid", "s-1", NOW), EndedTokens("sub", "user-1", NOW)
+
+
+@pytest.mark.parametrize(
+    ("ends", "claims", "ended"),
+    [
+        ("sid", {"sid": "s-1"}, (SESSION,)),
+        ("sid", {}, (SUBJECT,)),
+        ("sub", {"sid": "s-1"}, (SUBJECT,)),
+        ("sub", {"sid": "s-1", "sub": None}, None),
+        ("both", {"sid": "s-1"}, (SESSION, SUBJECT)),
+        ("both", {"sid": "s-1", "sub": None}, (SESSION,)),
+        ("both", {}, (SUBJECT,)),
+    ],
+)
+async def test_policy_says_whether_a_session_or_its_subject_is_ended(ends, claims, ended):
+    async with reading(ends) as (rig, reader):
+        event = await reader.read_logout(logout_token(rig, **claims), deadline(rig))
+        if ended is None:
+            assert isinstance(event, EventRefused)
+        else:
+            assert event == ReceivedEvent(rig.server.issuer, "event-1", ended)
+        members = {
+            "session": {"format": "opaque", "id": claims.get("sid")},
+            "user": {"format": "iss_sub", "iss": rig.server.issuer, "sub": claims.get("sub", "user-1")},
+        }
+        known = {name: member for name, member in members.items() if None not in member.values()}
+        pushed = await reader.read_set(security_event(rig, sub_id={"format": "complex", **known}), deadline(rig))
+        assert isinstance(pushed, EventRefused) if ended is None else pushed == event
+
+
+async def test_issuer_is_heard_by_the_ways_that_policy_names():
+    async with reading(transports=frozenset({"push"})) as (rig, reader):
+        refused = await reader.read_logout(logout_token(rig), deadline(rig))
+        assert isinstance(refused, EventRefused)
+        assert refused.fault is EventFault.ACCESS_DENIED
+        assert isinstance(await reader.read_set(security_event(rig), deadline(rig)), ReceivedEvent)
