@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,13 @@ MONEY = "    moves_money: true # amount"
 
 @dataclass
 class SignedGate:
-    """Replicas of extauthz with one store, and the client whose key they know."""
+    """A replica of extauthz, and the client whose key it knows."""
 
     service: PolicyService[Any]
     issuer: IssuerServer
     key: SigningKey
     client: SigningClient
     other: SigningClient
-    log: Path
     body: bytes = field(default=json.dumps(payment()).encode())
 
     def token(self, **claims: Any) -> str:
@@ -70,22 +69,36 @@ class SignedGate:
 
 
 @asynccontextmanager
-async def signed_gate(
-    tmp_path: Path, key: SigningKey, demand: str = "{}", *, algorithm: str = "ecdsa-p256-sha256", store: str = "memory:"
-) -> AsyncIterator[SignedGate]:
-    """Run extauthz with an issuer of its own; `demand` is the YAML of `message_signature` for all payments."""
+async def signed_gates(
+    tmp_path: Path,
+    key: SigningKey,
+    demand: str = "{}",
+    *,
+    algorithm: str = "ecdsa-p256-sha256",
+    store: str = "memory:",
+    replicas: int = 1,
+) -> AsyncIterator[list[SignedGate]]:
+    """Run replicas of extauthz with one issuer; `demand` is the YAML of `message_signature` for all payments."""
     client, other = SigningClient(algorithm), SigningClient("ed25519", "other-key")
-    async with IssuerServer(keys=[key]) as issuer:
+    async with IssuerServer(keys=[key]) as issuer, AsyncExitStack() as closing:
         policies = copy_policies(tmp_path / "policies", issuer.issuer)
         entries = client.entry(issuer.issuer) + other.entry(issuer.issuer, "shop-2")
         edit(policies / "providers.yaml", "providers:\n", f"signers:\n{entries}providers:\n")
         edit(policies / "routes.yaml", MONEY, f"    message_signature: {demand}\n{MONEY}")
-        log = tmp_path / "decisions.jsonl"
         card_keys = str(write_card_keys_file(tmp_path / "card.keys"))
-        settings = ServiceSettings(str(policies), decision_log=str(log), card_key_file=card_keys, store=store)
-        service = extauthz.server.build(settings)
-        await service.start()
-        try:
-            yield SignedGate(service, issuer, key, client, other, log)
-        finally:
-            await service.stop()
+        gates = []
+        for number in range(replicas):
+            log = str(tmp_path / f"decisions-{number}.jsonl")
+            settings = ServiceSettings(str(policies), decision_log=log, card_key_file=card_keys, store=store)
+            service = extauthz.server.build(settings)
+            await service.start()
+            closing.push_async_callback(service.stop)
+            gates.append(SignedGate(service, issuer, key, client, other))
+        yield gates
+
+
+@asynccontextmanager
+async def signed_gate(tmp_path: Path, key: SigningKey, demand: str = "{}", **more: Any) -> AsyncIterator[SignedGate]:
+    """Run one replica; see `signed_gates`."""
+    async with signed_gates(tmp_path, key, demand, **more) as (gate,):
+        yield gate
