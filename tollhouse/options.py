@@ -83,9 +83,10 @@ STORE = Setting(
     "--store",
     "Counters and used proofs: redis://HOST:PORT/DB, rediss://, unix://PATH, redis+sentinel://HOST:PORT,…/SERVICE, "
     "rediss+sentinel://, redis+cluster://HOST:PORT,… (ratelimit only), rediss+cluster://, embedded: or memory:.",
-    "ratelimit needs one; extauthz needs one when the policy set takes DPoP proofs or demands signed requests. One "
-    "store for all replicas, `rediss://` off this machine, without eviction. memory: and embedded: (ratelimit only) "
-    "are for one process alone: a restart forgets what was used. Never a password: it would stand in the process list.",
+    "ratelimit needs one; extauthz needs one when the policy set takes DPoP proofs, demands signed requests or refuses "
+    "revoked tokens. One store for all replicas, `rediss://` off this machine, without eviction. memory: and "
+    "embedded: (ratelimit only) are for one process alone: a restart forgets what was used. Never a password: it would "
+    "stand in the process list.",
     "",
     "URL",
 )
