@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
+from extauthz.compile import OperatorMeans
 from extauthz.signatures.signers import compile_signers, signer_problems
 from helpers.issuer import SigningKey
 from helpers.policy_sets import changed_set, marked_places, write_set
@@ -11,6 +13,7 @@ from policy.diagnostics import PolicyInvalid
 from policy.loader import load_policy_set
 from policy.signature_codes import SIGNATURES
 from policy.token_means import missing_token_means, needs_replay_store
+from tollhouse.__main__ import app
 
 EC = SigningKey("ES256").jwk(use=None, alg=None, kid=None)
 ED = SigningKey("Ed25519").jwk(use=None, alg=None, kid=None)
@@ -91,6 +94,13 @@ def test_key_that_cannot_be_used_is_told_where_it_stands(tmp_path, item):
     (problem,) = signer_problems(policy)
     assert (problem.code, problem.file, problem.line) == ("P104", "providers.yaml", 8)
     assert list(compile_signers(policy)) == ["k0"]
+    assert problem in OperatorMeans().missing(policy)  # so that the set is not served
+
+
+def test_check_of_the_command_line_tells_it_too(tmp_path):
+    result = CliRunner().invoke(app, ["check", str(write_set(tmp_path, signers(signer(SHORT_RSA, "rsa-pss-sha512"))))])
+    assert result.exit_code == 1
+    assert "P104 RSA key size not accepted" in result.output
 
 
 def test_outdated_padding_is_a_warning(tmp_path):
