@@ -24,12 +24,13 @@ class EndedTokens(NamedTuple):
     """Which tokens of an issuer are to be refused from now on.
 
     Attributes:
-        kind: `jti`: one token; `sid`: those of a session; `sub`: those of a subject.
+        kind: `jti`: one token; `sid`: those of a session; `sub`: those of a subject; `acr`: those of a subject, where
+            an operation asks how the user authenticated.
         value: The claim.
         ended_at: When, seconds since 1970; of a subject, tokens issued before it are meant.
     """
 
-    kind: Literal["jti", "sid", "sub"]
+    kind: Literal["jti", "sid", "sub", "acr"]
     value: str
     ended_at: float
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from chassis.clock import Clock
 from extauthz.events.model import EndedTokens, EventFault, EventRefused, ReceivedEvent
-from extauthz.events.subjects import ENDING_EVENTS, Ends, chosen, ended_by, name_of
+from extauthz.events.subjects import ENDING_EVENTS, Ends, as_meant, chosen, ended_by, ends_nothing, name_of
 from extauthz.model import Deny, Unavailable
 from extauthz.tokens.claims import MAX_AUDIENCES, numeric_date
 from extauthz.tokens.jose import CompactToken, parse_compact
@@ -114,7 +114,7 @@ class EventReader:
         if isinstance(found, Deny):
             return EventRefused(EventFault.INVALID_KEY, "no key of the issuer fits")
         if not is_signature_valid(algorithm, found.key.public_key, parsed.signing_input, parsed.signature):
-            return EventRefused(EventFault.AUTHENTICATION_FAILED, "signature does not verify")
+            return EventRefused(EventFault.INVALID_KEY, "signature does not verify")
         return None
 
     def _claims_fault(self, claims: Mapping[str, Any], source: EventSource) -> EventRefused | None:
@@ -177,8 +177,9 @@ def _logout(claims: Mapping[str, Any], ends: Ends) -> ReceivedEvent | EventRefus
 
 
 def _security_event(claims: Mapping[str, Any], ends: Ends) -> ReceivedEvent | EventRefused:
-    known = [event for name, event in claims["events"].items() if name in ENDING_EVENTS]
-    ended = [ended_by(event, claims, ends) for event in known]
+    known = [(name, event) for name, event in claims["events"].items() if name in ENDING_EVENTS]
+    bad = [(name, event) for name, event in known if not ends_nothing(name, event)]
+    ended = [as_meant(name, ended_by(event, claims, ends)) for name, event in bad]
     if not all(ended):
         return _malformed("the subject or the time of an event cannot be read")
     every = tuple(dict.fromkeys(each for of_event in ended for each in of_event))

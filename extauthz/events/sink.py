@@ -33,5 +33,5 @@ class RevocationSink:
 
 def _entry(issuer: str, ended: EndedTokens, now: float) -> Revocation:
     # A session or a token is ended whole, whenever a token of it was issued.
-    not_before = ended.ended_at if ended.kind == "sub" else 0.0
+    not_before = ended.ended_at if ended.kind in ("sub", "acr") else 0.0
     return Revocation(ended.kind, issuer, ended.value, not_before, forget_at(now, not_before))

@@ -10,8 +10,10 @@ from extauthz.tokens.claims import MAX_NAME_CHARACTERS, numeric_date
 
 _CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
 _RISC = "https://schemas.openid.net/secevent/risc/event-type/"
+_LEVEL_CHANGE = f"{_CAEP}assurance-level-change"
 ENDING_EVENTS = frozenset(
     {
+        _LEVEL_CHANGE,
         f"{_CAEP}session-revoked",
         f"{_CAEP}credential-change",
         f"{_CAEP}token-claims-change",
@@ -49,6 +51,24 @@ def ended_by(event: Any, claims: Mapping[str, Any], ends: Ends) -> tuple[EndedTo
         return ()
     ended = _read_subject(subjects[0], claims["iss"], ended_at)
     return () if None in ended else chosen([each for each in ended if each is not None], ends)
+
+
+def ends_nothing(name: str, event: Any) -> bool:
+    """Tell whether an event of a known type is good news: a level that rose (CAEP 1.0, assurance-level-change).
+
+    One that does not say which way it went counts as a fall.
+    """
+    return name == _LEVEL_CHANGE and isinstance(event, dict) and event.get("change_direction") == "increase"
+
+
+def as_meant(name: str, ended: tuple[EndedTokens, ...]) -> tuple[EndedTokens, ...]:
+    """Return what an event of this type ends: a level that fell leaves the subject's tokens good for the rest.
+
+    A session or a token whose level fell is ended whole, for nothing says what else of it still holds.
+    """
+    if name != _LEVEL_CHANGE:
+        return ended
+    return tuple(each._replace(kind="acr") if each.kind == "sub" else each for each in ended)
 
 
 def chosen(ended: Sequence[EndedTokens], ends: Ends) -> tuple[EndedTokens, ...]:

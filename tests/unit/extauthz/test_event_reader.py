@@ -55,7 +55,7 @@ async def test_logout_token_says_what_it_ends(claims, ended):
         pytest.param({"events": {f"{CAEP}session-revoked": {}}}, EventFault.INVALID_REQUEST, id="another event"),
         pytest.param({"sub": None}, EventFault.INVALID_REQUEST, id="neither subject nor session"),
         pytest.param({"sid": ""}, EventFault.INVALID_REQUEST, id="a session without name beside a subject"),
-        pytest.param({"key": STRANGER}, EventFault.AUTHENTICATION_FAILED, id="signed by somebody else"),
+        pytest.param({"key": STRANGER}, EventFault.INVALID_KEY, id="signed by somebody else"),
         pytest.param({"key": SigningKey("ES256", "k9")}, EventFault.INVALID_KEY, id="a key the issuer does not list"),
     ],
 )
@@ -153,6 +153,30 @@ async def test_time_of_an_event_is_never_after_it_was_told(told, ended_at):
         events = {f"{CAEP}session-revoked": {"event_timestamp": told}}
         event = await reader.read_set(security_event(rig, events=events), deadline(rig))
         assert (event.ended[0].ended_at if isinstance(event, ReceivedEvent) else None) == ended_at
+
+
+@pytest.mark.parametrize(
+    ("event", "subject", "ended"),
+    [
+        ({"change_direction": "decrease"}, None, [("acr", "user-1")]),
+        ({}, None, [("acr", "user-1")]),
+        ({"change_direction": "increase"}, None, []),
+        ({"change_direction": "decrease"}, {"format": "opaque", "id": "s-1"}, [("sid", "s-1")]),
+        ({"change_direction": "decrease"}, {"format": "email"}, None),
+    ],
+    ids=["fell", "went somewhere", "rose", "of a session", "of nobody known"],
+)
+async def test_level_that_fell_is_told_from_one_that_rose(event, subject, ended):
+    async with reading() as (rig, reader):
+        whose = {} if subject is None else {"sub_id": subject}
+        text = security_event(rig, events={f"{CAEP}assurance-level-change": event}, **whose)
+        answer = await reader.read_set(text, deadline(rig))
+        if ended is None:
+            assert isinstance(answer, EventRefused)
+        else:
+            assert isinstance(answer, ReceivedEvent)
+            assert [(each.kind, each.value) for each in answer.ended] == ended
+            assert answer.unknown_types == 0
 
 
 async def test_unknown_event_type_is_taken_and_ends_nothing():
