@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from prometheus_client import CollectorRegistry
+
+from chassis.admin_access import AdminToken
 from chassis.clock import Clock
 from extauthz.card_keys import CardKeyFile
 from extauthz.compile import OperatorMeans
+from extauthz.events.metrics import EventMetrics
+from extauthz.events.pages import EventMeans
+from extauthz.events.reader import EventReader
+from extauthz.events.service import EventService
+from extauthz.events.sink import RevocationSink
+from extauthz.tables import Tables
 from extauthz.tokens.nonces import NonceKeyFile
 from extauthz.tokens.providers import CompiledProvider
 from extauthz.tokens.replay import MemoryReplays, ReplayStore
 from extauthz.tokens.revocation_feed import RevocationFeed
+from extauthz.tokens.revocation_metrics import register_revocations
 from extauthz.tokens.revocations import MemoryRevocations
 from extauthz.tokens.store_replays import StoreReplays
 from extauthz.tokens.store_revocations import StoreRevocations
@@ -23,13 +33,17 @@ class Operator:
     Attributes:
         marks: The store for used proofs.
         revocations: Which tokens were revoked; None without `--store`.
+        events: Takes events of token issuers, once `attach` was called.
     """
 
     def __init__(self, settings: ServiceSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
         self._card_keys = CardKeyFile(settings.card_key_file)
         self._nonce_keys = NonceKeyFile(settings.dpop_nonce_key_file)
         self.marks = ProofMarks(settings, clock)
         self.revocations = open_revocations(settings, clock)
+        self.events: EventService | None = None
 
     def means(self) -> OperatorMeans:
         """Read what a policy set is compiled with; raises SecretInvalid for a file that cannot be used."""
@@ -41,14 +55,35 @@ class Operator:
         if self.revocations is not None:
             self.revocations.need(is_needed=is_needed)
 
+    def attach(self, active: Callable[[], Tables | None], registry: CollectorRegistry) -> None:
+        """Have events taken where the settings name an address, and show what scrapes learn of revocations.
+
+        Args:
+            active: Returns the policy set in force, None before the first load.
+            registry: Of the service.
+        """
+        if self.revocations is not None:
+            register_revocations(registry, self.revocations)
+
+        def reader() -> EventReader | None:
+            tables = active()
+            return None if tables is None else tables.events
+
+        means, path = None, self._settings.events_push_token_file
+        if self._settings.events and self.revocations is not None:
+            sink, token = RevocationSink(self.revocations, self._clock), AdminToken(path) if path else None
+            means = EventMeans(reader, sink, self._clock, EventMetrics(registry), token)
+        self.events = EventService(self._settings, reader, means)
+
     def waiting_for(self) -> tuple[str, ...]:
         """Return what is missing before calls may come, in words."""
         return () if self.revocations is None else self.revocations.waiting_for()
 
     @property
-    def background(self) -> tuple[ReplayStore | RevocationFeed, ...]:
-        """What is started and stopped with the service."""
-        return (*self.marks.background, *(() if self.revocations is None else (self.revocations,)))
+    def background(self) -> tuple[ReplayStore | RevocationFeed | EventService, ...]:
+        """What is started and stopped with the service; the listener last, once there is where to write."""
+        parts = (self.revocations, self.events)
+        return (*self.marks.background, *(part for part in parts if part is not None))
 
     def fingerprint(self) -> str:
         """Return what changes whenever a file does."""
@@ -57,7 +92,9 @@ class Operator:
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know although the service is ready."""
         revocations = () if self.revocations is None else self.revocations.warnings()
-        return (*self._card_keys.warnings(), *self._nonce_keys.warnings(), *self.marks.warnings(), *revocations)
+        events = () if self.events is None else self.events.warnings()
+        files = (*self._card_keys.warnings(), *self._nonce_keys.warnings())
+        return (*files, *self.marks.warnings(), *revocations, *events)
 
 
 class ProofMarks:

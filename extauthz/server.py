@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ from chassis.settings import read_host_options
 from extauthz.card_keys import CardKeyring
 from extauthz.changes import loosened
 from extauthz.compile import compile_tables
+from extauthz.introspection.asking import Introspector
+from extauthz.introspection.clients import CredentialFiles
+from extauthz.introspection.rules import IssuerAsking
 from extauthz.operator_means import Operator
 from extauthz.reasons import Reason
 from extauthz.recording import PLAIN_FIELDS, Recorder
@@ -29,7 +33,6 @@ from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.key_metrics import register_keys
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.key_snapshots import KeySnapshots
-from extauthz.tokens.revocation_metrics import register_revocations
 from extauthz.wire import Stamp
 from policy.live import Compiled, Compiler, live_policy
 from policy.loader import PolicySet
@@ -67,9 +70,12 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     cache = ClaimsCache()
     decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
     operator = Operator(settings, clock)
+    credentials = CredentialFiles(settings.client_credentials_dir)
+    asking = IssuerAsking(Introspector(http, keys, clock, RandomIds()), credentials)
 
     def compile_(policy: PolicySet) -> Tables:
-        return compile_tables(policy, keys=keys, cache=cache, clock=clock, given=operator.means())
+        given = replace(operator.means(), asking=asking)
+        return compile_tables(policy, keys=keys, cache=cache, clock=clock, given=given)
 
     keyrings = KeyringLog()
 
@@ -80,9 +86,12 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         operator.follow_revocations(is_needed=tables.gate.revocation is not None)
 
     def warnings() -> tuple[str, ...]:
-        return (*keys.warnings(), *operator.warnings())
+        return (*keys.warnings(), *operator.warnings(), *credentials.warnings())
 
-    compiler = Compiler(compile_, loosened, adopt, operator.fingerprint)
+    def fingerprint() -> str:
+        return f"{operator.fingerprint()} {credentials.fingerprint()}"
+
+    compiler = Compiler(compile_, loosened, adopt, fingerprint)
     reloader = live_policy(Path(settings.policies), compiler, metrics, clock)
 
     def waiting_for() -> tuple[str, ...]:
@@ -94,15 +103,14 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     recorder = Recorder(decision_log, metrics, clock)
     stamp = Stamp("", "", settings.errors_uri, settings.realm)
     servicer = AuthorizationServicer(active, recorder, clock=clock, ids=RandomIds(), stamp=stamp)
-    background: tuple[Background, ...] = (http, keys, *operator.background)
+    operator.attach(active, metrics.registry)
+    background: tuple[Background, ...] = (http, keys, asking.introspector, *operator.background)
     service: PolicyService[Compiled[Tables]] = PolicyService(
         NAME,
         {CHECK_METHOD: servicer.check},
         metrics.registry,
         ServiceParts(reloader, decision_log, background, waiting_for, warnings, {CHECK_METHOD: servicer.shed}),
     )
-    if operator.revocations is not None:
-        register_revocations(metrics.registry, operator.revocations)
     if operator.marks.store is not None:
         metrics.watch_store(operator.marks.is_available)
     return service

@@ -44,6 +44,7 @@ class ServiceSettings:
         store_wait_replicas: How many replicas of the store must confirm a charge; 0 for none.
         single_replica: One lone process counts, so a store that ends with it may be used and may forget.
         jwks_snapshot: Directory where the keys of token issuers are kept for the next start; empty for none.
+        client_credentials_dir: Directory with what proves to token issuers who asks; empty for none.
         descriptors: Directory of descriptor files in envoyproxy/ratelimit's format; empty for none.
         descriptors_compat: `envoyproxy` to read and count them as envoyproxy/ratelimit does; else empty.
         merge_domains: Several descriptor files may add to one domain.
@@ -59,6 +60,10 @@ class ServiceSettings:
         near_limit_ratio: Share of a limit from which hits count as near it.
         limit_headers: Names of the limit, remaining and reset headers, joined by commas; empty: none.
         descriptor_metadata: Answers about descriptors carry dynamic metadata.
+        events: Address of the events listener; empty for none.
+        events_tls_cert: PEM file of its certificate; empty for plain HTTP on loopback.
+        events_tls_key: PEM file of its key.
+        events_push_token_file: Name of the file with the token of those who push security events; empty for none.
         json_listen: Loopback address of `/json` and the debug view; empty: nowhere.
     """
 
@@ -72,6 +77,7 @@ class ServiceSettings:
     store_password_file: str = ""
     store_username: str = ""
     jwks_snapshot: str = ""
+    client_credentials_dir: str = ""
     dpop_nonce_key_file: str = ""
     single_replica: bool = False
     store_wait_replicas: int = 0
@@ -92,6 +98,10 @@ class ServiceSettings:
     limit_headers: str = ""
     descriptor_metadata: bool = False
     json_listen: str = ""
+    events: str = ""
+    events_tls_cert: str = ""
+    events_tls_key: str = ""
+    events_push_token_file: str = ""
 
     def store_settings(self) -> StoreSettings:
         """Return how a store at a URL is logged in to."""

@@ -45,11 +45,14 @@ service from starting. Errors name the file and the line, never what stands ther
 | `TOLLHOUSE_CARD_KEY_FILE` | a line a key: `<key id> <base64>`; `#` lines are comments | within 15 seconds |
 | `TOLLHOUSE_STORE_PASSWORD_FILE` | the password in one line | at the next connect |
 | `TOLLHOUSE_ADMIN_TOKEN_FILE` | the token in one line | at the next request |
+| `TOLLHOUSE_EVENTS_PUSH_TOKEN_FILE` | the token in one line | at the next event |
 | `TOLLHOUSE_TLS_KEY`, `TOLLHOUSE_TLS_CERT`, `TOLLHOUSE_TLS_CLIENT_CA` | PEM | within seconds |
+| `TOLLHOUSE_EVENTS_TLS_KEY`, `TOLLHOUSE_EVENTS_TLS_CERT` | PEM | within seconds |
 
 A card key file that breaks while the service runs leaves the last good keys in force and is told like a broken policy
 set, in the log, in a metric and on /policy; a broken policy set in turn holds up a changed key file. A broken admin
-token lets nobody in. A broken store password keeps the open connection, and lets no new one be made.
+token lets nobody in, and a broken token of senders no event. A broken store password keeps the open connection, and
+lets no new one be made.
 
 ### The card key file
 

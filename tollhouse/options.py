@@ -14,6 +14,7 @@ from typing import Final
 from chassis.listen import HostOptions
 from policy.settings import ServiceSettings
 from tollhouse.descriptor_options import DESCRIPTOR_SETTINGS
+from tollhouse.event_options import EVENT_SETTINGS, EVENTS_PUSH_TOKEN_FILE
 from tollhouse.setting import PREFIX, REQUIRED, Setting, default_of
 
 # Kubernetes sets these in every pod for a Service called tollhouse-...; they are no settings of ours.
@@ -155,6 +156,15 @@ JWKS_SNAPSHOT = Setting(
     "DIR",
     service="extauthz",
 )
+CLIENT_CREDENTIALS_DIR = Setting(
+    "--client-credentials-dir",
+    "Directory with what proves to token issuers who asks about a token.",
+    "Mode 700; for a provider `shop`: shop.secret for its client secret, shop.key for a private key, shop.crt for a "
+    "client certificate. Needed as soon as a provider has `introspection`.",
+    None,
+    "DIR",
+    service="extauthz",
+)
 INSECURE_LISTEN = Setting(
     "--insecure-listen",
     "Accept a --listen that other machines can reach without mutual TLS.",
@@ -274,11 +284,19 @@ SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
         ERRORS_URI,
         REALM,
     ),
-    "Secrets": (CARD_KEY_FILE, DPOP_NONCE_KEY_FILE, STORE_PASSWORD_FILE, SENTINEL_PASSWORD_FILE, ADMIN_TOKEN_FILE),
+    "Secrets": (
+        CARD_KEY_FILE,
+        DPOP_NONCE_KEY_FILE,
+        STORE_PASSWORD_FILE,
+        SENTINEL_PASSWORD_FILE,
+        ADMIN_TOKEN_FILE,
+        EVENTS_PUSH_TOKEN_FILE,
+    ),
     "Store": (STORE, SINGLE_REPLICA, STORE_WAIT_REPLICAS, STORE_USERNAME),
     "Descriptors": DESCRIPTOR_SETTINGS,
     "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),
-    "Token issuers": (JWKS_SNAPSHOT,),
+    "Token issuers": (JWKS_SNAPSHOT, CLIENT_CREDENTIALS_DIR),
+    "Events of token issuers": EVENT_SETTINGS,
     "Admin pages": (ADMIN,),
     "Times and sizes": (
         MAX_MESSAGE_BYTES,

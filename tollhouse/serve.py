@@ -35,6 +35,7 @@ from policy.descriptors.reader import COMPAT_ENVOYPROXY
 from policy.settings import MEMORY_STORE, ServiceSettings
 from tollhouse.descriptor_checks import check_descriptor_settings
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
+from tollhouse.event_checks import check_event_settings
 
 EMBEDDED_STORE: Final = "embedded:"
 _BUILDERS: Final[dict[str, Callable[[ServiceSettings], Service]]] = {
@@ -206,6 +207,7 @@ def _check_settings(request: ServeRequest) -> None:
     _check_store(request.service, settings)
     try:
         check_descriptor_settings(request.service.value, settings)
+        check_event_settings(request.service.value, settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -232,6 +234,10 @@ def _check_secrets(service: ServiceName, settings: ServiceSettings) -> None:
         raise UsageError("--card-key-file belongs to extauthz; ratelimit counts by keyed hashes and needs no key")
     if service is ServiceName.RATELIMIT and settings.dpop_nonce_key_file:
         raise UsageError("--dpop-nonce-key-file belongs to extauthz; ratelimit reads no proofs")
+    if service is ServiceName.RATELIMIT and settings.client_credentials_dir:
+        raise UsageError("--client-credentials-dir belongs to extauthz; ratelimit asks no token issuer")
+    if settings.client_credentials_dir and not os.path.isdir(settings.client_credentials_dir):
+        raise UsageError(f"--client-credentials-dir {settings.client_credentials_dir} is not a directory")
     try:
         if settings.dpop_nonce_key_file:
             read_card_keys_file(settings.dpop_nonce_key_file)

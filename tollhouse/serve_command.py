@@ -10,6 +10,7 @@ import typer
 
 from policy.settings import ServiceSettings
 from tollhouse import descriptor_options as counting
+from tollhouse import event_options as hearing
 from tollhouse import options as of
 from tollhouse.serve import Compat, HostBounds, ServeRequest, ServiceName, TlsRequest, Transport, UsageError, serve
 
@@ -35,6 +36,15 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
     dpop_nonce_key_file: Annotated[Path | None, of.DPOP_NONCE_KEY_FILE.option()] = of.DPOP_NONCE_KEY_FILE.default,
     card_key_file: Annotated[Path | None, of.CARD_KEY_FILE.option()] = of.CARD_KEY_FILE.default,
     jwks_snapshot: Annotated[Path | None, of.JWKS_SNAPSHOT.option()] = of.JWKS_SNAPSHOT.default,
+    client_credentials_dir: Annotated[
+        Path | None, of.CLIENT_CREDENTIALS_DIR.option()
+    ] = of.CLIENT_CREDENTIALS_DIR.default,
+    events: Annotated[str | None, hearing.EVENTS.option()] = hearing.EVENTS.default,
+    events_tls_cert: Annotated[Path | None, hearing.EVENTS_TLS_CERT.option()] = hearing.EVENTS_TLS_CERT.default,
+    events_tls_key: Annotated[Path | None, hearing.EVENTS_TLS_KEY.option()] = hearing.EVENTS_TLS_KEY.default,
+    events_push_token_file: Annotated[
+        Path | None, hearing.EVENTS_PUSH_TOKEN_FILE.option()
+    ] = hearing.EVENTS_PUSH_TOKEN_FILE.default,
     unknown_domain: Annotated[str, counting.UNKNOWN_DOMAIN.option()] = counting.UNKNOWN_DOMAIN.default,
     descriptors_on_store_failure: Annotated[
         str, counting.DESCRIPTORS_ON_STORE_FAILURE.option()
@@ -105,6 +115,11 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         sentinel_password_file=_name_of(sentinel_password_file),
         dpop_nonce_key_file=_name_of(dpop_nonce_key_file),
         jwks_snapshot=_name_of(jwks_snapshot),
+        client_credentials_dir=_name_of(client_credentials_dir),
+        events=events or "",
+        events_tls_cert=_name_of(events_tls_cert),
+        events_tls_key=_name_of(events_tls_key),
+        events_push_token_file=_name_of(events_push_token_file),
     )
     tls = TlsRequest(tls_cert, tls_key, tls_client_ca, tuple(peer_san or ()))
     bounds = HostBounds(

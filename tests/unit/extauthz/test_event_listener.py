@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import pytest
+from prometheus_client import CollectorRegistry
 
 import extauthz.events.pages
 from chassis.admin_access import AdminToken
 from chassis.listen import ListenAddress
 from extauthz.events.listener import EventListener
+from extauthz.events.metrics import EventMetrics
 from extauthz.events.model import EndedTokens, ReceivedEvent
 from extauthz.events.pages import (
     FAILURES_PER_MINUTE,
@@ -53,6 +55,11 @@ class Rig:
     issuer: TokenRig
     sink: Sink
     client: aiohttp.ClientSession
+    registry: CollectorRegistry
+
+    def counted(self, transport: str, outcome: str) -> float | None:
+        labels = {"transport": transport, "outcome": outcome}
+        return self.registry.get_sample_value("tollhouse_events_total", labels)
 
     async def logout(self, *tokens: str) -> aiohttp.ClientResponse:
         return await self.client.post(LOGOUT_PATH, data=[("logout_token", token) for token in tokens])
@@ -70,14 +77,14 @@ async def listening(tmp_path, push_token: AdminToken | None = None) -> AsyncIter
     serving.load_cert_chain(tmp_path / "tls.pem", tmp_path / "tls.key")
     trusting = ssl.create_default_context(cadata=SIGNER.certificate.decode())
     async with reading() as (issuer, reader):
-        sink = Sink()
-        means = EventMeans(lambda: reader, sink, issuer.clock, push_token)
+        sink, metrics = Sink(), EventMetrics(registry := CollectorRegistry())
+        means = EventMeans(lambda: reader, sink, issuer.clock, metrics, push_token)
         listener = EventListener(ListenAddress.parse("127.0.0.1:0"), serving, means)
         await listener.start()
         connector = aiohttp.TCPConnector(ssl=trusting)
         try:
             async with aiohttp.ClientSession(f"https://127.0.0.1:{listener.port}", connector=connector) as client:
-                yield Rig(issuer, sink, client)
+                yield Rig(issuer, sink, client, registry)
         finally:
             await listener.stop()
 
@@ -185,6 +192,6 @@ async def test_flood_of_bad_tokens_is_held_up_before_they_are_read(tmp_path):
 
 async def test_plain_http_is_refused_off_loopback():
     async with reading() as (issuer, reader):
-        means = EventMeans(lambda: reader, Sink(), issuer.clock)
+        means = EventMeans(lambda: reader, Sink(), issuer.clock, EventMetrics(CollectorRegistry()))
         with pytest.raises(ValueError, match="needs TLS"):
             EventListener(ListenAddress.parse("0.0.0.0:0"), None, means)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from chassis.listen import HostOptions, ListenAddress
 from helpers.services import SHIPPED
-from tollhouse import descriptor_options, options
+from tollhouse import descriptor_options, event_options, options
 from tollhouse.__main__ import app
 from tollhouse.serve_command import serve_command
 from tollhouse.setting import REQUIRED
@@ -33,7 +33,8 @@ def test_every_option_of_serve_is_in_the_table_and_the_other_way_round():
 
 def test_defaults_of_the_command_are_those_of_the_table():
     for name, parameter in inspect.signature(serve_command).parameters.items():
-        setting = getattr(options, name.upper(), getattr(descriptor_options, name.upper(), None))
+        tables = (options, descriptor_options, event_options)
+        setting = next(filter(None, (getattr(table, name.upper(), None) for table in tables)), None)
         if setting is not None and setting.default is not REQUIRED:
             assert parameter.default == setting.default
 
@@ -51,7 +52,9 @@ def test_every_secret_is_a_file_and_every_setting_gives_advice():
     secret_words = ("password", "token", "key")
     for setting in SETTINGS:
         assert setting.advice
-        if any(word in setting.flag for word in secret_words) and not setting.flag.startswith("--tls"):
+        if any(word in setting.flag for word in secret_words) and not setting.flag.startswith(
+            ("--tls", "--events-tls")
+        ):
             assert setting.flag.endswith("-file")
             assert setting.variable.endswith("_FILE")
 
