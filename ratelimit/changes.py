@@ -31,10 +31,7 @@ def _quota(before: Quota, after: Quota) -> Iterator[str]:
         yield f"{name} gives back what the upstream did not take"
     if after.ramp_up != before.ramp_up and before.ramp_up:
         yield f"{name} has another ramp_up"
-    if after.on_store_failure == "local" and before.on_store_failure not in ("local", "allow"):
-        yield f"{name} now counts locally when the store is away"
-    if after.on_store_failure == "allow" and before.on_store_failure != "allow":
-        yield f"{name} now allows when the store is away"
+    yield from _without_store(name, before, after)
     if after.without_card and not before.without_card:
         yield f"{name} no longer counts payments without a card"
     for operation in sorted(set(before.operations) - set(after.operations)):
@@ -44,6 +41,15 @@ def _quota(before: Quota, after: Quota) -> Iterator[str]:
     yield from _value(name, before.limit, after.limit)
     yield from _values(f"{name}, tier", before.tiers, after.tiers)
     yield from _values(f"{name}, merchant", before.merchants, after.merchants)
+
+
+def _without_store(name: str, before: Quota, after: Quota) -> Iterator[str]:
+    if after.on_store_failure == "local" and before.on_store_failure not in ("local", "allow"):
+        yield f"{name} now counts locally when the store is away"
+    if before.local_percent and (after.local_percent or 0) > before.local_percent:
+        yield f"{name} has a larger local share: {after.local_percent} % instead of {before.local_percent} %"
+    if after.on_store_failure == "allow" and before.on_store_failure != "allow":
+        yield f"{name} now allows when the store is away"
 
 
 def _counted(quota: Quota) -> tuple[object, ...]:

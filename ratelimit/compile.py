@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from policy.loader import PolicySet
@@ -13,6 +13,7 @@ from policy.schema.merchants import Merchant, Override
 from policy.schema.quotas import Quota
 from policy.schema.routes import Operation
 from ratelimit.counting import Counting
+from ratelimit.local_share import local_share
 from ratelimit.tables import Limit, Plan, Tables
 from ratelimit.timeline import changes_of
 
@@ -128,8 +129,7 @@ def _with_values(quota: Quota, counting: Counting, value: int, changes: Sequence
         "value": value,
         "changes": tuple(changes),
         "is_shadow": quota.mode == "shadow",
-        "denies_without_store": (quota.on_store_failure or default) != "allow",
-        "local_percent": quota.local_percent or 0 if quota.on_store_failure == "local" else 0,
+        "denies_without_store": (quota.on_store_failure or default) == "deny",
         "subject": quota.distinct or "",
         "scope": quota.scope,
         "dimensions": quota.dimensions,
@@ -138,4 +138,7 @@ def _with_values(quota: Quota, counting: Counting, value: int, changes: Sequence
         "is_held": quota.counts == "authorized",
         "warn_at": tuple(sorted(quota.warn_at)),
     }
-    return Limit(**common, **counting.numbers(quota, value))
+    limit = Limit(**common, **counting.numbers(quota, value))
+    if quota.on_store_failure != "local":
+        return limit
+    return replace(limit, local=local_share(limit, quota.local_percent or 0))

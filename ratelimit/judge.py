@@ -105,3 +105,18 @@ def judge_in_doubt(limits: Sequence[Limit], doubt: str) -> OverLimit | None:
     ):
         return OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=_STORE_RETRY_SECONDS, detail=doubt)
     return None
+
+
+def judge_share(states: Sequence[QuotaState], why: str) -> Verdict:
+    """Judge what this replica has counted by itself, without the store.
+
+    Args:
+        states: The quotas with a local share; none where they could not be counted, so no pass.
+        why: What is wrong with the store, for the operator.
+    """
+    over = next((state for state in states if state.is_over and not state.is_shadow), None)
+    if over is None and states:
+        return WithinLimit(tuple(states), is_without_store=True)
+    # The quota itself may have room, and another replica too: it is the store that is missing.
+    detail = why if over is None else f"{why}; this replica's share of {over.quota} is used up"
+    return OverLimit(Reason.STORE_UNAVAILABLE, over, tuple(states), _STORE_RETRY_SECONDS, detail)

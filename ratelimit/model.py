@@ -66,7 +66,7 @@ class WithinLimit(NoTruth):
     Attributes:
         states: Every quota that was counted.
         deciding: The enforced quota with the smallest share left, if any.
-        is_without_store: Passed by `on_store_failure: allow` while the store was away.
+        is_without_store: Passed by `on_store_failure`, allow or local, while the store was away.
     """
 
     states: tuple[QuotaState, ...] = ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable
 from policy.merchants import MerchantEntry
-from ratelimit.judge import judge, judge_in_doubt, judge_single, judge_without_store
+from ratelimit.judge import judge, judge_in_doubt, judge_single
 from ratelimit.ledger import CounterFault, Ledger, PostResult, Status
+from ratelimit.local_share import LocalShares
 from ratelimit.model import LimitQuery, OverLimit, Verdict, WithinLimit
 from ratelimit.posting import Counter, Prepared, as_look, find_counters, hold_key, prepare
 from ratelimit.reasons import Reason
@@ -41,12 +42,18 @@ class Engine:
         windows: Kept windows.
         clock: Monotonic time for deadlines, wall time as the first guess of the store's.
         store_ahead: Seconds by which the store's clock is ahead of ours, learnt from the store.
+        shares: What is counted while the store gives no answer.
     """
 
     ledger: Ledger
     windows: Windows
     clock: Clock
     store_ahead: float = 0.0
+    shares: LocalShares = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without a share in use."""
+        self.shares = LocalShares(self.clock)
 
     def now(self) -> float:
         """Return what the store's clock shows, as far as we know; windows are the store's."""
@@ -116,9 +123,7 @@ async def _hit(
 ) -> tuple[Prepared, PostResult] | Verdict:
     """Step 4: one call; a verdict where the store gives no reading that amounts may be judged by."""
     engine, deadline = by
-    limits = [counter.limit for counter in counters]
-    key = hold_key(merchant.id, query.decision_id)  # stands where the merchant's counters do
-    refusal = judge_in_doubt(limits, engine.ledger.doubt_about(key))
+    refusal, shared = await _judge_doubt(plan, query, counters, merchant, engine)
     try:
         for _ in range(2):
             prepared = prepare(plan, query, counters, merchant, (engine.windows, engine.now()))
@@ -130,7 +135,29 @@ async def _hit(
             # The store's clock says that other windows hold, and nothing was written: once more, for its time.
             engine.learn(result.now_ms)
     except (StoreUnavailable, CounterFault) as error:
-        return judge_without_store(limits, str(error))
-    # Again: this very call may have been the one that found the store emptied.
-    refusal = refusal if refusal is not None else judge_in_doubt(limits, engine.ledger.doubt_about(key))
+        rest = [counter for counter in counters if counter not in shared]
+        if refusal is not None:
+            return refusal
+        return await engine.shares.judge(plan, query, rest, merchant, str(error))
+    if refusal is None and not shared:
+        # Again: this very call may have been the one that found the store emptied.
+        refusal, _ = await _judge_doubt(plan, query, counters, merchant, engine)
     return (prepared, result) if refusal is None else refusal
+
+
+async def _judge_doubt(
+    plan: Plan, query: LimitQuery, counters: Sequence[Counter], merchant: MerchantEntry, engine: Engine
+) -> tuple[OverLimit | None, Sequence[Counter]]:
+    """Judge amounts where the store may have forgotten; return who refuses, and what this replica counted by itself.
+
+    A quota with a local share is held to it beside what the store counts anew.
+    """
+    doubt = engine.ledger.doubt_about(hold_key(merchant.id, query.decision_id))  # stands where its counters do
+    if not doubt:
+        return None, ()
+    refusal = judge_in_doubt([counter.limit for counter in counters], doubt)
+    shared = [counter for counter in counters if counter.limit.metric == "amount" and counter.limit.local]
+    if refusal is not None or not shared:
+        return refusal, ()
+    verdict = await engine.shares.judge(plan, query, shared, merchant, doubt)
+    return verdict if isinstance(verdict, OverLimit) else None, shared

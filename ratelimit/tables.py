@@ -38,7 +38,7 @@ class Limit:
         warn_at: Per cent of the value, ascending, at which an operator wants to know.
         is_single: Each payment is compared by itself.
         is_rate: Waiting cures it in a moment: a second, a rate, or requests in flight.
-        local_percent: With `on_store_failure: local`, this replica's share; 0 otherwise.
+        local: With `on_store_failure: local`, this replica's share of it; None otherwise.
     """
 
     quota: str
@@ -62,7 +62,7 @@ class Limit:
     warn_at: tuple[int, ...] = ()
     is_single: bool = False
     is_rate: bool = False
-    local_percent: int = 0
+    local: Limit | None = None
 
     def value_at(self, now: float) -> int:
         """Return the value that holds at `now`, seconds since 1970."""
