@@ -1,4 +1,4 @@
-"""The one HTTP client: bounded GETs to addresses that the policy names.
+"""The one HTTP client: bounded GETs and form POSTs to addresses that the policy names.
 
 It follows no redirect, knows no proxy and no cookie, decompresses nothing, and by default speaks
 only https to addresses of the public internet (chassis/reach.py). A name is refused as a whole when one of
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -59,8 +60,23 @@ class HttpReply:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class FormPost:
+    """What a POST sends.
+
+    Attributes:
+        fields: `application/x-www-form-urlencoded`, never in a repr: they may be secret.
+        headers: Besides the client's own, never in a repr.
+        tls: Client certificate and trust, for a server that knows its callers by it; None for the usual trust.
+    """
+
+    fields: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    tls: ssl.SSLContext | None = None
+
+
 class HttpClient:
-    """GETs with a size cap and a total time-out; made outside a loop, used inside one."""
+    """GETs and POSTs with a size cap and a total time-out; made outside a loop, used inside one."""
 
     def __init__(self) -> None:
         self._sessions: dict[tuple[Reach, bool], aiohttp.ClientSession] = {}
@@ -77,10 +93,20 @@ class HttpClient:
         Raises:
             FetchFailed: Refused address, no connection, time-out, or a body beyond the cap.
         """
+        return await self._send(url, None, (max_bytes, timeout_seconds, reach))
+
+    async def post(
+        self, url: str, form: FormPost, *, max_bytes: int, timeout_seconds: float, reach: Reach = Reach.PUBLIC
+    ) -> HttpReply:
+        """Send a form; the other parameters, and what is raised, are those of `get`."""
+        return await self._send(url, form, (max_bytes, timeout_seconds, reach))
+
+    async def _send(self, url: str, form: FormPost | None, bounds: tuple[int, float, Reach]) -> HttpReply:
+        max_bytes, timeout_seconds, reach = bounds
         is_encrypted = _check_url(url, reach)
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await self._fetch(self._session(reach, is_encrypted=is_encrypted), url, max_bytes)
+                return await self._fetch(self._session(reach, is_encrypted=is_encrypted), url, form, max_bytes)
         except TimeoutError:
             reason = "timed out"
         except _AddressRefused:
@@ -91,8 +117,10 @@ class HttpClient:
             reason = f"no reply ({type(error).__name__})"
         raise FetchFailed(reason)
 
-    async def _fetch(self, session: aiohttp.ClientSession, url: str, max_bytes: int) -> HttpReply:
-        async with session.get(url, allow_redirects=False) as response:
+    async def _fetch(
+        self, session: aiohttp.ClientSession, url: str, form: FormPost | None, max_bytes: int
+    ) -> HttpReply:
+        async with _request(session, url, form) as response:
             if response.headers.get("content-encoding", "identity").lower() != "identity":
                 raise FetchFailed("compressed reply refused")
             body = bytearray()
@@ -130,6 +158,13 @@ class HttpClient:
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             await session.close()
+
+
+def _request(session: aiohttp.ClientSession, url: str, form: FormPost | None) -> aiohttp.client._RequestContextManager:
+    if form is None:
+        return session.get(url, allow_redirects=False)
+    trust = True if form.tls is None else form.tls
+    return session.post(url, data=form.fields, headers=form.headers, ssl=trust, allow_redirects=False)
 
 
 class _AddressRefused(OSError):  # noqa: N818 - says what happened, like FetchFailed

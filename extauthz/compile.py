@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chassis.clock import Clock
 from extauthz.card_keys import CardKeyring
 from extauthz.events.compile import compile_events
+from extauthz.introspection.rules import AskingRule, IssuerAsking
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
@@ -33,7 +34,7 @@ from policy.loader import PolicySet
 from policy.merchants import MerchantTable
 from policy.resource import metadata_url
 from policy.schema.routes import Operation
-from policy.token_means import missing_revocation_means, missing_token_means
+from policy.token_means import missing_credentials, missing_revocation_means, missing_token_means
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,21 @@ class OperatorMeans:
         replays: Remembers used DPoP proofs and signatures.
         nonces: Makes and knows DPoP nonces.
         revocations: Knows which tokens were revoked.
+        asking: Asks token issuers.
     """
 
     keyring: CardKeyring | None = None
     replays: ReplayStore | None = None
     nonces: DpopNonces | None = None
     revocations: RevocationFeed | None = None
+    asking: IssuerAsking | None = None
 
     def missing(self, policy: PolicySet) -> tuple[Problem, ...]:
         """Return what this set needs and was not given."""
         return (
             *(missing_card_keys(policy) if self.keyring is None else ()),
             *signer_problems(policy),
+            *(missing_credentials(policy) if self.asking is None or not self.asking.is_possible else ()),
             *missing_revocation_means(policy, has_store=self.revocations is not None),
             *missing_token_means(policy, has_store=self.replays is not None, has_nonce_key=self.nonces is not None),
         )
@@ -87,6 +91,8 @@ def compile_tables(
     gate = TokenGate(providers, keys, cache, clock, _constraint(policy, clock, given))
     gate.failures_per_minute = policy.providers.failed_authentications_per_minute
     gate.revocation = _revocation(policy, given.revocations)
+    if given.asking is not None:
+        gate.introspection = given.asking.compile(policy.providers, providers, clock)
     return Tables(
         revision=policy.revision,
         routes=RouteTable(_routes(policy, means)),
@@ -149,5 +155,6 @@ def _operation(policy: PolicySet, operation: Operation, means: _Means) -> Operat
         forward_token=operation.forward_token,
         grant=PaymentGrant.compile(operation.authorization_details, means.audiences),
         refuses_cookies=operation.cookies == "refuse",
+        asking=AskingRule.compile(operation.introspect),
         signature=SignatureCheck.compile(operation.message_signature, means.signatures),
     )

@@ -75,8 +75,8 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
         return principal
     trail.principal = principal
     trail.step = "authorize"
-    authorized = _authorize(tables, operation, request, principal, trail)
-    if isinstance(authorized, Deny):
+    authorized = await _authorize_now(tables, operation, request, trail, deadline)
+    if isinstance(authorized, Deny | Unavailable):
         return authorized
     trail.step = "assess"
     refusal = _assess(operation, request, authorized, trail, clock)
@@ -96,10 +96,23 @@ async def _authenticate(
     return await tables.gate.confirm_signed(operation.signature, request, principal, deadline)
 
 
+async def _authorize_now(
+    tables: Tables, operation: OperationPolicy, request: AuthzRequest, trail: Trail, deadline: float
+) -> _Authorized | Deny | Unavailable:
+    """Step 4: what the token says is enough, and where the operation demands it, its issuer's word of now is too."""
+    if trail.principal is None:
+        raise ValueError("nobody is authenticated")
+    authorized = _authorize(tables, operation, request, trail.principal, trail)
+    if operation.asking is None or isinstance(authorized, Deny) or not operation.asking.applies(authorized.payment):
+        return authorized
+    refusal = await tables.gate.confirm_active(request, trail.principal, deadline)
+    return authorized if refusal is None else refusal
+
+
 def _authorize(
     tables: Tables, operation: OperationPolicy, request: AuthzRequest, principal: Principal, trail: Trail
 ) -> _Authorized | Deny:
-    """Step 4: what the token may, its merchant, then the body, its merchant, and the consent to this payment."""
+    """Check what the token may, its merchant, then the body, its merchant, and the consent to this payment."""
     refusal = _token_refusal(operation, request, principal)
     if refusal is not None:
         return refusal

@@ -292,6 +292,15 @@ class Reason(ReasonEnum):
         "Send the request again after Retry-After; the token itself may be fine.",
         "later",
     )
+    INTROSPECTION_UNAVAILABLE = ReasonSpec(
+        "introspection_unavailable",
+        503,
+        "The gate cannot ask at present whether the access token is still good.",
+        "The token issuer's introspection endpoint is away or slow, refuses our own credentials, or answers what "
+        "cannot be read.",
+        "Send the request again after Retry-After; the token itself may be fine.",
+        "later",
+    )
     TOKEN_ISSUER_UNAVAILABLE = ReasonSpec(
         "token_issuer_unavailable",
         503,

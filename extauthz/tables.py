@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from extauthz.card_keys import CardKeyring
 from extauthz.events.reader import EventReader
+from extauthz.introspection.rules import AskingRule
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
@@ -33,6 +34,7 @@ class OperationPolicy:
         grant: What the token must say of the payment; None where scopes are enough.
         refuses_cookies: No cookie may come beside the token.
         signature: What the client must sign; None where it need not.
+        asking: When the issuer is asked whether the token is still good; None: never.
     """
 
     operation: str
@@ -46,6 +48,7 @@ class OperationPolicy:
     grant: PaymentGrant | None = None
     refuses_cookies: bool = False
     signature: SignatureCheck | None = None
+    asking: AskingRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Final
 from policy.binding_codes import BINDING
 from policy.code_spec import CodeSpec
 from policy.descriptor_codes import DESCRIPTORS
+from policy.introspection_codes import INTROSPECTION
 from policy.signature_codes import SIGNATURES
 from policy.token_codes import TOKENS
 
@@ -371,6 +372,6 @@ _MEANING: Final = {
 }
 
 CODES: Final[Mapping[str, CodeSpec]] = MappingProxyType(
-    {**_FILES, **_MANIFEST, **_SHAPE, **_MEANING, **BINDING, **TOKENS, **SIGNATURES, **DESCRIPTORS}
+    {**_FILES, **_MANIFEST, **_SHAPE, **_MEANING, **BINDING, **TOKENS, **SIGNATURES, **DESCRIPTORS, **INTROSPECTION}
 )
 """Every code that a policy set can be given."""

@@ -9,6 +9,7 @@ from policy.names import PROVIDERS_FILE, ROUTES_FILE
 _NO_STORE = "used proofs are remembered, and the service was given no --store"
 _NO_STORE_FOR_SIGNATURES = "used signatures are remembered, and the service was given no --store"
 _NO_STORE_FOR_REVOCATIONS = "revoked tokens are refused, and the service was given no --store"
+_NO_CREDENTIALS = "its issuer is asked about tokens, and the service was given no --client-credentials-dir"
 _NO_NONCES = "nonces are required, and the service was given no --dpop-nonce-key-file"
 
 
@@ -42,3 +43,12 @@ def missing_revocation_means(policy: PolicySet, *, has_store: bool) -> tuple[Pro
     if policy.providers.revocation is None or has_store:
         return ()
     return (policy.problem(PROVIDERS_FILE, ("revocation",), "P095", _NO_STORE_FOR_REVOCATIONS),)
+
+
+def missing_credentials(policy: PolicySet) -> tuple[Problem, ...]:
+    """Return what is wrong when issuers are to be asked and there is nothing to prove to them who asks."""
+    return tuple(
+        policy.problem(PROVIDERS_FILE, ("providers", index, "introspection"), "P099", _NO_CREDENTIALS)
+        for index, provider in enumerate(policy.providers.providers)
+        if provider.introspection is not None
+    )

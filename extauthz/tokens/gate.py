@@ -8,6 +8,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from chassis.clock import Clock
+from extauthz.introspection.rules import IntrospectionRules
 from extauthz.model import AuthzRequest, Deny, Principal, Unavailable
 from extauthz.reasons import Reason
 from extauthz.signatures.check import SignatureCheck
@@ -42,6 +43,7 @@ class TokenGate:
     Attributes:
         failures_per_minute: Refused tokens of one address before it is held up; counts outlive a reload.
         revocation: Which good tokens are refused all the same; None: none.
+        introspection: Whose tokens can be asked about, and whose are no JWT; None: nobody's.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class TokenGate:
         self.dpop_algorithms = offered_algorithms(providers)
         self.failures_per_minute = DEFAULT_FAILURES_PER_MINUTE
         self.revocation: RevocationRules | None = None
+        self.introspection: IntrospectionRules | None = None
 
     async def authenticate(
         self, request: AuthzRequest, deadline: float, *, moves_money: bool = True
@@ -92,6 +95,17 @@ class TokenGate:
         confirmed = await self._constraint.confirm(request, principal, presented, deadline)
         return self._counted(confirmed, request.peer_ip)
 
+    async def confirm_active(
+        self, request: AuthzRequest, principal: Principal, deadline: float
+    ) -> Deny | Unavailable | None:
+        """Return why the issuer's word of now refuses this token, or that there is none; None when it is good."""
+        token = presented_token(request, takes_dpop=bool(self.dpop_algorithms))
+        if isinstance(token, Deny):
+            return token
+        if self.introspection is None:
+            return refusals.invalid("its issuer cannot be asked")
+        return await self.introspection.confirm(principal, token, deadline)
+
     async def confirm_signed(
         self, signature: SignatureCheck, request: AuthzRequest, principal: Principal, deadline: float
     ) -> Principal | Deny | Unavailable:
@@ -122,6 +136,9 @@ class TokenGate:
         held_up = self._hold_up(address)
         if held_up is not None:
             return held_up
+        opaque = None if self.introspection is None else self.introspection.issuer_of_opaque(token)
+        if self.introspection is not None and opaque is not None:
+            return self._counted(await self.introspection.read_opaque(opaque, token, deadline), address)
         return self._counted(await self._verify(token, digest, deadline), address)
 
     def _reuse(self, digest: bytes, entry: CachedClaims, provider: CompiledProvider) -> Principal | Deny:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from policy.checks.binding import check_binding
 from policy.checks.grants import check_grants
+from policy.checks.introspection import check_introspection
 from policy.checks.merchants import check_merchants
 from policy.checks.profiles import check_profiles
 from policy.checks.providers import check_providers
@@ -25,6 +26,7 @@ def check_across(parts: Parts) -> None:
     check_grants(parts)
     check_binding(parts)
     check_signatures(parts)
+    check_introspection(parts)
     check_merchants(parts)
     check_quotas(parts)
     check_quota_tests(parts)

@@ -45,6 +45,8 @@ def _check_provider(parts: Parts, index: int, provider: Provider) -> None:
         if provider.discovery != "none":
             message = "jwks_uri goes with 'discovery: none'; otherwise the token issuer's own document names it"
             parts.add(PROVIDERS_FILE, (*path, "jwks_uri"), "P052", message)
+    if provider.introspection is not None:
+        _check_url(parts, (*path, "introspection", "endpoint"), provider.introspection.endpoint, provider)
     if provider.jwks_hosts and provider.discovery == "none":
         message = "jwks_hosts goes with discovery: it bounds where the token issuer's own document may lead"
         parts.add(PROVIDERS_FILE, (*path, "jwks_hosts"), "P052", message)

@@ -67,6 +67,7 @@ PATTERN_WORDS = {
     r"^[1-9][0-9]{0,5}[smhd]$": "a length of time such as 30s, 15m, 24h or 90d",
     r"^([01][0-9]|2[0-3]):[0-5][0-9]$": "a time of day from 00:00 to 23:59",
     r"^(monday|tuesday|wednesday|thursday|friday|saturday|sunday|[1-9]|1[0-9]|2[0-8])$": "a day's name, or 1 to 28",
+    r"^[A-Za-z0-9._~+/-]{1,64}$": "characters of an access token, at most 64",
     r"^\d{4}$": "four digits",
     r"^[A-Z]{2}$": "an ISO 3166 country code in capitals, such as DE",
     r"^[a-z0-9.\-\[\]:]{1,253}$": "a host name in small letters",

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from policy.schema.base import Boolean, FileModel, Identifier, Integer
 from policy.schema.events import Events
+from policy.schema.introspection import Introspection
 from policy.schema.revocation import Revocation
 from policy.schema.signatures import Signer
 from policy.schema.token_profiles import TokenProfile
@@ -71,6 +72,9 @@ class Provider(TokenProfile):
     audiences: tuple[str, ...] = Field(min_length=1, description="A token must name one of these.")
     algorithms: tuple[Algorithm, ...] = Field(min_length=1, description="Signature algorithms accepted.")
     dpop: Dpop | None = Field(None, description="Without it, a token bound to a DPoP key is refused.")
+    introspection: Introspection | None = Field(
+        None, description="How this issuer is asked about tokens; without it, its tokens are JWTs and believed as such."
+    )
     events: Events | None = Field(
         None, description="Without it, no logout and no security event of this issuer is taken."
     )

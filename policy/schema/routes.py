@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from policy.schema.base import AcrValue, Boolean, ClaimPointer, FileModel, Identifier, Integer, Scope, Text
+from policy.schema.introspection import AskIssuer
 from policy.schema.providers import HttpUrl
 from policy.schema.signatures import MessageSignature
 
@@ -98,6 +99,9 @@ class Operation(FileModel):
     )
     message_signature: MessageSignature | None = Field(
         None, description="The client must sign each request (RFC 9421); needs --store."
+    )
+    introspect: AskIssuer | None = Field(
+        None, description="Which requests need the issuer's word of now that the token is still good."
     )
     moves_money: Boolean = Field(description="Needs an amount, a currency and a quota that covers it.")
     profile: Identifier | None = Field(None, description="Body profile; needed when money moves.")

@@ -1,0 +1,179 @@
+"""Asks token issuers about tokens; one a process, it outlives policy sets.
+
+Its law: one question a token at a time, however many requests wait for it; a bounded number of questions at once,
+beyond which there is no verdict; answers are kept for as long as policy says, and judged anew whenever they are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from chassis.clock import Clock
+from chassis.http_client import FetchFailed, HttpClient
+from chassis.ids import Ids
+from extauthz.introspection.clients import IssuerClient
+from extauthz.introspection.replies import (
+    JSON_TYPE,
+    MAX_REPLY_BYTES,
+    SIGNED_TYPE,
+    ReplyInvalid,
+    check_signed_algorithm,
+    read_json_reply,
+    read_signed_reply,
+    signed_members,
+)
+from extauthz.model import Deny, Unavailable
+from extauthz.reasons import Reason
+from extauthz.tokens.key_sets import KeySets
+from extauthz.tokens.providers import CompiledProvider
+from extauthz.tokens.verify import is_signature_valid
+
+MAX_QUESTIONS: Final = 64
+MAX_ANSWERS: Final = 10_000
+FRESH_SECONDS: Final = 2.0
+"""Oldest answer where the issuer's word of now is demanded; no question may take longer, so all who wait share one."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom we ask, as one policy set says; compared when a kept answer is used again.
+
+    Attributes:
+        provider: The issuer.
+        client: Our credentials.
+        is_signed: A signed reply is demanded.
+        timeout_seconds: Longest wait.
+        cache_seconds: How long an answer is kept.
+    """
+
+    provider: CompiledProvider
+    client: IssuerClient
+    is_signed: bool
+    timeout_seconds: float
+    cache_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerAnswer:
+    """What an issuer said of one token.
+
+    Attributes:
+        asked: Whom.
+        members: Of the reply.
+        asked_at: When the question went out, on the monotonic clock.
+    """
+
+    asked: Asked
+    members: Mapping[str, Any]
+    asked_at: float
+
+
+class Introspector:
+    """Asks, and keeps answers."""
+
+    def __init__(self, http: HttpClient, keys: KeySets, clock: Clock, ids: Ids) -> None:
+        """Wire it; `http` and `keys` are started and stopped by the service."""
+        self._http = http
+        self._keys = keys
+        self._clock = clock
+        self._ids = ids
+        self._answers: OrderedDict[bytes, IssuerAnswer] = OrderedDict()
+        self._questions: dict[tuple[bytes, str], asyncio.Task[IssuerAnswer | None]] = {}
+        self.failures = 0
+
+    async def ask(
+        self, asked: Asked, token: str, deadline: float, *, is_fresh: bool = False
+    ) -> IssuerAnswer | Unavailable:
+        """Return what the issuer says of a token.
+
+        Args:
+            asked: Whom.
+            token: As presented, ASCII.
+            deadline: On `Clock.monotonic()`; nobody waits beyond it.
+            is_fresh: An answer older than `FRESH_SECONDS` will not do, however long policy keeps others.
+        """
+        digest = sha256(token.encode("ascii")).digest()
+        kept = self._kept(asked, digest, FRESH_SECONDS if is_fresh else asked.cache_seconds)
+        if kept is not None:
+            return kept
+        task = self._questions.get((digest, asked.provider.id))
+        if task is None:
+            if len(self._questions) >= MAX_QUESTIONS:
+                return _unavailable("too many questions at once")
+            task = asyncio.create_task(self._question(asked, token, digest), name="introspection")
+            self._questions[digest, asked.provider.id] = task
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, deadline - self._clock.monotonic()))
+        answer = task.result() if done and not task.cancelled() else None
+        if answer is None or answer.asked != asked:
+            return _unavailable("no answer in time")
+        return answer
+
+    async def start(self) -> None:
+        """Do nothing: a question is asked when there is one."""
+
+    async def stop(self) -> None:
+        """End every question; whoever waits has no verdict."""
+        tasks = list(self._questions.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _kept(self, asked: Asked, digest: bytes, seconds: float) -> IssuerAnswer | None:
+        answer = self._answers.get(digest)
+        if answer is None or answer.asked != asked:
+            return None
+        return answer if self._clock.monotonic() < answer.asked_at + seconds else None
+
+    async def _question(self, asked: Asked, token: str, digest: bytes) -> IssuerAnswer | None:
+        began = self._clock.monotonic()
+        try:
+            members = await self._members(asked, token)
+        except (FetchFailed, ReplyInvalid) as error:
+            self.failures += 1
+            log.warning("introspection_failed issuer=%s reason=%s", asked.provider.issuer, error)
+            return None
+        except Exception:
+            self.failures += 1
+            log.exception("introspection_crashed issuer=%s", asked.provider.issuer)
+            return None
+        finally:
+            self._questions.pop((digest, asked.provider.id), None)
+        answer = IssuerAnswer(asked, members, began)
+        self._answers[digest] = answer
+        self._answers.move_to_end(digest)
+        if len(self._answers) > MAX_ANSWERS:
+            self._answers.popitem(last=False)
+        return answer
+
+    async def _members(self, asked: Asked, token: str) -> Mapping[str, Any]:
+        form = asked.client.form(token, SIGNED_TYPE if asked.is_signed else JSON_TYPE, self._clock, self._ids)
+        deadline = self._clock.monotonic() + asked.timeout_seconds
+        reply = await self._http.post(
+            asked.client.endpoint,
+            form,
+            max_bytes=MAX_REPLY_BYTES,
+            timeout_seconds=asked.timeout_seconds,
+            reach=asked.provider.source.reach,
+        )
+        if not asked.is_signed:
+            return read_json_reply(reply)
+        parsed = read_signed_reply(reply)
+        algorithm = check_signed_algorithm(parsed, asked.provider)
+        found = await self._keys.find(asked.provider, parsed.kid, algorithm, deadline)
+        if isinstance(found, Deny | Unavailable):
+            raise ReplyInvalid("no key for its signature")
+        if not is_signature_valid(algorithm, found.key.public_key, parsed.signing_input, parsed.signature):
+            raise ReplyInvalid("signature does not verify")
+        return signed_members(parsed, asked.provider, asked.client.client_id, self._clock.wall())
+
+
+def _unavailable(detail: str) -> Unavailable:
+    return Unavailable(Reason.INTROSPECTION_UNAVAILABLE, detail=detail)
