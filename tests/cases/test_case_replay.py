@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from extauthz.model import Allow, Deny, Principal
@@ -13,6 +15,8 @@ from helpers.cases.not_built import DECIDED_OTHERWISE, NOT_BUILT
 from helpers.cases.registry import BUILDERS, load_cases
 from helpers.cases.replay import Replay
 from helpers.cases.request import FORMS
+from helpers.cases.revocations import CALLED_BACK, RECEIVED, receiver
+from helpers.cases.rig import case_rig
 from helpers.cases.tools import REFUSED
 from helpers.policy_sets import write_set
 from policy.diagnostics import PolicyInvalid
@@ -40,14 +44,14 @@ MAY_DO_ANYTHING = Principal(
 
 def test_every_case_is_replayed_or_named():
     named = {case.id for case in CASES.values() if case.is_out_of_scope or case.level in ENVOY_LEVELS}
-    assert set(CASES) == {*BUILDERS, *NOT_BUILT, *REFUSED, *named}
-    assert not set(NOT_BUILT) & ({*REFUSED} | named)
+    assert set(CASES) == {*BUILDERS, *NOT_BUILT, *REFUSED, *RECEIVED, *named}
+    assert not set(NOT_BUILT) & ({*REFUSED, *RECEIVED} | named)
     assert len(DECIDED_OTHERWISE) <= 3
 
 
 async def test_cases_are_decided_as_they_say(case_counts):
     report = await Replay().run(BUILT)
-    case_counts["executed"] = len(report.outcomes) + len(REFUSED)
+    case_counts["executed"] = len(report.outcomes) + len(REFUSED) + len(RECEIVED)
     case_counts["disagreed"] = len(report.disagreed)
     case_counts["not built yet"] = len(NOT_BUILT)
     case_counts["out of scope"] = sum(case.is_out_of_scope for case in CASES.values())
@@ -63,6 +67,18 @@ def test_policy_of_a_tool_case_does_not_load_and_says_where(tmp_path, case_id):
         load_policy_set(write_set(tmp_path / "bad", REFUSED[case_id]))
     problem = caught.value.problems[0]
     assert (problem.code, problem.line > 0, problem.column > 0) == (CASES[case_id].load, True, True)
+
+
+@pytest.mark.parametrize("case_id", RECEIVED)
+async def test_receiver_answers_events_as_the_case_says(case_id):
+    (expect,) = CASES[case_id].rows
+    async with case_rig(CALLED_BACK) as rig, receiver(rig) as send:
+        answers = await RECEIVED[case_id](rig, send)
+    assert {answer.status for answer in answers} == {expect.http}
+    codes = [json.loads(answer.body) for answer in answers if answer.body]
+    errors = [code.get("err") or code.get("error") for code in codes]
+    wanted = expect.error.split(" / ") if expect.error else []
+    assert errors == (wanted if len(wanted) > 1 else wanted * len(answers))
 
 
 async def test_authentication_that_always_allows_fails_every_negative_token_case(monkeypatch):

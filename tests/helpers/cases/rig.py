@@ -173,7 +173,9 @@ async def case_rig(
         issuer.status = 500 if is_issuer_away else 200
         case_set(folder / "policies", issuer.url, policy)
         log = str(folder / "decisions.jsonl")
-        settings = ServiceSettings(policies=str(folder / "policies"), decision_log=log, store=store)
+        takes_events = any("events:" in text for _, _, text in policy)
+        events = "127.0.0.1:0" if takes_events else ""
+        settings = ServiceSettings(policies=str(folder / "policies"), decision_log=log, store=store, events=events)
         service = extauthz.server.build(settings, clock)
         await service.start()
         server, port = await _served(service, clock)
