@@ -43,7 +43,7 @@ class IntrospectionServer:
     async def __aenter__(self) -> IntrospectionServer:
         self.gate.set()
         application = web.Application()
-        application.router.add_post("/introspect", self._answer)
+        application.router.add_post("/introspect", self.answer)
         self._runner = web.AppRunner(application, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls).start()
@@ -56,7 +56,8 @@ class IntrospectionServer:
         assert self._runner is not None
         await self._runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer one question, noting what was asked."""
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.questions.append(form)
         self.authorizations.append(request.headers.get("authorization"))

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from helpers.introspection import IntrospectionServer
+
 AUDIENCE = "https://pay.example.test"
 NOW = 1_700_000_000
 _CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
@@ -137,6 +139,7 @@ class IssuerServer:
         jwks_fetches: How often the JWK set was asked for.
         metadata_fetches: How often metadata was asked for.
         gate: Requests wait here; cleared, nothing is answered.
+        introspection: Answers about tokens at `/introspect`.
         asked: Set with every request.
     """
 
@@ -150,6 +153,7 @@ class IssuerServer:
     jwks_fetches: int = 0
     metadata_fetches: int = 0
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    introspection: IntrospectionServer = field(default_factory=IntrospectionServer)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
     _runner: web.AppRunner | None = None
@@ -161,6 +165,8 @@ class IssuerServer:
     async def __aenter__(self) -> IssuerServer:
         self.gate.set()
         application = web.Application()
+        self.introspection.gate.set()
+        application.router.add_post("/introspect", self.introspection.answer)
         application.router.add_get("/{anything:.*}", self._answer)
         self._runner = web.AppRunner(application, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -171,6 +177,7 @@ class IssuerServer:
 
     async def __aexit__(self, *_: object) -> None:
         self.gate.set()
+        self.introspection.gate.set()
         assert self._runner is not None
         await self._runner.cleanup()
 
