@@ -35,6 +35,7 @@ class BoundPolicy:
         demand: `sender_constraint` of create_payment.
         store: Of `--store`.
         has_nonce_key: A nonce key file is given.
+        first: Further settings of the first replica.
     """
 
     dpop: str = "{}"
@@ -42,6 +43,7 @@ class BoundPolicy:
     demand: str = "none"
     store: str = "memory:"
     has_nonce_key: bool = False
+    first: dict[str, Any] = field(default_factory=dict)
 
     def write(self, policies: Path) -> None:
         """Change a copy of the shipped set."""
@@ -146,6 +148,7 @@ def _settings(tmp_path: Path, policies: Path, policy: BoundPolicy, number: int) 
         card_key_file=str(keys),
         store=policy.store,
         dpop_nonce_key_file=str(keys) if policy.has_nonce_key else "",
+        **(policy.first if number == 0 else {}),
     )
 
 

@@ -34,7 +34,12 @@ async def reading(
 
 def event_token(rig: TokenRig, typ: str, key: SigningKey = KEY, **claims: Any) -> str:
     """Return a token minted by joserfc; a claim of None is left out."""
-    common = {"iss": rig.server.issuer, "aud": RECEIVER, "iat": NOW, "jti": "event-1"}
+    return minted_event(typ, key, **{"iss": rig.server.issuer, "iat": NOW, **claims})
+
+
+def minted_event(typ: str, key: SigningKey, **claims: Any) -> str:
+    """Return a token of any issuer; a claim of None is left out."""
+    common = {"aud": RECEIVER, "jti": "event-1"}
     members = {name: value for name, value in {**common, **claims}.items() if value is not None}
     private = jwk.import_key(key.private.private_bytes(*_PEM), "EC")
     return jwt.encode({"alg": "ES256", "kid": key.kid, "typ": typ}, members, private, algorithms=["ES256"])

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 import extauthz.events.pages
 from chassis.admin_access import AdminToken
+from chassis.admin_listener import MAX_CONNECTIONS
 from chassis.listen import ListenAddress
 from extauthz.events.listener import EventListener
 from extauthz.events.metrics import EventMetrics
@@ -56,6 +57,7 @@ class Rig:
     sink: Sink
     client: aiohttp.ClientSession
     registry: CollectorRegistry
+    port: int
 
     def counted(self, transport: str, outcome: str) -> float | None:
         labels = {"transport": transport, "outcome": outcome}
@@ -84,7 +86,7 @@ async def listening(tmp_path, push_token: AdminToken | None = None) -> AsyncIter
         connector = aiohttp.TCPConnector(ssl=trusting)
         try:
             async with aiohttp.ClientSession(f"https://127.0.0.1:{listener.port}", connector=connector) as client:
-                yield Rig(issuer, sink, client, registry)
+                yield Rig(issuer, sink, client, registry, listener.port)
         finally:
             await listener.stop()
 
@@ -187,6 +189,7 @@ async def test_flood_of_bad_tokens_is_held_up_before_they_are_read(tmp_path):
         held_up = await rig.push(security_event(rig.issuer))
         assert held_up.status == 429
         assert int(held_up.headers["Retry-After"]) > 0
+        assert rig.counted("push", "held_up") == 1
         assert rig.sink.events == []
 
 
@@ -195,3 +198,26 @@ async def test_plain_http_is_refused_off_loopback():
         means = EventMeans(lambda: reader, Sink(), issuer.clock, EventMetrics(CollectorRegistry()))
         with pytest.raises(ValueError, match="needs TLS"):
             EventListener(ListenAddress.parse("0.0.0.0:0"), None, means)
+
+
+async def test_one_connection_more_than_may_be_open_is_closed_at_once(tmp_path):
+    async with listening(tmp_path) as rig:
+        crowd = [await asyncio.open_connection("127.0.0.1", rig.port) for _ in range(MAX_CONNECTIONS)]
+        with pytest.raises((aiohttp.ClientConnectionError, ConnectionError)):
+            await rig.push(security_event(rig.issuer))
+        assert rig.sink.events == []
+        for _, writer in crowd:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_what_became_of_events_is_counted(tmp_path):
+    async with listening(tmp_path) as rig:
+        await rig.logout(logout_token(rig.issuer))
+        await rig.logout(logout_token(rig.issuer, aud="https://other.example.test"))
+        await rig.push(security_event(rig.issuer, f"{CAEP}session-presented"))
+        rig.sink.is_away = True
+        await rig.push(security_event(rig.issuer, jti="event-2"))
+        assert [rig.counted("logout", name) for name in ("accepted", "invalid_audience", "held_up")] == [1, 1, 0]
+        assert [rig.counted("push", name) for name in ("accepted", "postponed", "access_denied")] == [1, 1, 0]
+        assert rig.registry.get_sample_value("tollhouse_events_unknown_types_total") == 1
