@@ -35,6 +35,8 @@ class AuthzRequest:
         peer_port: Port of the direct downstream; 0 when unknown.
         peer_principal: First name in the certificate of the direct downstream, as Envoy verified it; empty without one.
         peer_certificate: That certificate as URL-encoded PEM; empty without one.
+        envoy_claims: By the key of Envoy's own configuration, the claims that its jwt_authn filter verified; no header
+            can write there. Empty where policy does not look there.
     """
 
     method: str
@@ -52,6 +54,7 @@ class AuthzRequest:
     peer_port: int = 0
     peer_principal: str = ""
     peer_certificate: str = ""
+    envoy_claims: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ class AuthorizationServicer:
             return Unavailable(Reason.POLICY_UNAVAILABLE)
         if self._clock.monotonic() >= deadline:
             return Unavailable(Reason.DEADLINE_EXCEEDED)
-        request = parse_check_request(message)
+        request = parse_check_request(message, reads_claims=tables.gate.reads_envoy_claims)
         if isinstance(request, Deny):
             return request
         call.request = request

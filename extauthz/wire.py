@@ -1,7 +1,7 @@
 """Steps 1 and 6: parse Envoy's CheckRequest, render our CheckResponse.
 
-Only this module of the service touches protobuf. Its law: `CheckResponse.status.code` alone decides in
-Envoy and an unset code means allow, so every branch of `render_check_response` sets it.
+Only this module of the service, and `wire_claims` for it, touches protobuf. Its law: `CheckResponse.status.code`
+alone decides in Envoy and an unset code means allow, so every branch of `render_check_response` sets it.
 Protos: envoy/service/auth/v3/external_auth.proto and attribute_context.proto.
 """
 
@@ -18,6 +18,7 @@ from chassis.rpc import StatusCode
 from extauthz.challenges import write_challenges, write_dpop_challenge
 from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Unavailable
 from extauthz.reasons import Reason
+from extauthz.wire_claims import read_claims
 from policy.handoff import VERSION
 from protos import envoy_wire_pb2 as wire
 
@@ -55,11 +56,12 @@ class Stamp:
     takes_bearer: bool = True
 
 
-def parse_check_request(data: bytes) -> AuthzRequest | Deny:
+def parse_check_request(data: bytes, *, reads_claims: bool = False) -> AuthzRequest | Deny:
     """Read one serialised CheckRequest.
 
     Args:
         data: Any bytes.
+        reads_claims: Some token issuer's tokens are verified by Envoy, so what it says of them is read.
 
     Returns:
         The request, or `Deny(REQUEST_MALFORMED)` for bytes that are no HTTP check: undecodable, without
@@ -99,6 +101,7 @@ def parse_check_request(data: bytes) -> AuthzRequest | Deny:
         peer_port=address.port_value,
         peer_principal=source.principal,
         peer_certificate=source.certificate,
+        envoy_claims=read_claims(attributes.metadata_context) if reads_claims else {},
     )
 
 

@@ -31,5 +31,11 @@ TOKENS: Final = {
         "`logout_ends: both`; `sid` where the issuer is known to write it into access tokens",
         "A logout may name a session alone, and a token that does not name its session is not hit.",
     ),
+    "P139": CodeSpec(
+        "a provider that Envoy verifies, and what does not go with it",
+        "`verified_by: envoy_jwt_authn` without `payload_in_metadata`, with `jwks_uri`, or with another's key",
+        "`verified_by: envoy_jwt_authn` and a `payload_in_metadata` of its own, as in the Envoy file",
+        "Claims count there because only Envoy can write under that key; `tollhouse envoy check` looks at its file.",
+    ),
 }
 """By code."""

@@ -106,7 +106,8 @@ class KeySets:
 
     def follow(self, providers: Iterable[CompiledProvider]) -> None:
         """Take over the issuers of a policy snapshot: keep what is known, forget who is gone."""
-        wanted = {provider.source: provider for provider in providers}
+        # Envoy has the keys of the tokens that it verifies.
+        wanted = {provider.source: provider for provider in providers if provider.payload_key is None}
         for source, provider in wanted.items():
             self._entry(provider).times = provider.times
             log.debug("token_issuer_followed issuer=%s", source.issuer)

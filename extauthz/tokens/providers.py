@@ -105,6 +105,7 @@ class CompiledProvider:
         max_lifetime_seconds: Longest `exp` - `iat`.
         shape: How its tokens are written.
         dpop: What is asked of proofs; None where tokens bound to a DPoP key are refused.
+        payload_key: Where Envoy's jwt_authn filter writes the claims it verified; None where we verify ourselves.
     """
 
     id: str
@@ -118,6 +119,7 @@ class CompiledProvider:
     max_lifetime_seconds: float = MAX_LIFETIME_SECONDS
     shape: TokenShape = RFC_9068
     dpop: DpopPolicy | None = None
+    payload_key: str | None = None
 
     @property
     def issuer(self) -> str:
@@ -151,6 +153,10 @@ def check_providers(file: ProvidersFile) -> tuple[ProviderProblem, ...]:
 
 
 def _problems(provider: Provider, index: int) -> list[ProviderProblem]:
+    if provider.verified_by == "envoy_jwt_authn":
+        # Without a key to look under there must be no provider: it would be one whose tokens we verify.
+        fault = "" if provider.payload_in_metadata else "verified_by: envoy_jwt_authn needs payload_in_metadata"
+        return [ProviderProblem(("providers", index, "verified_by"), fault)] if fault else []
     found = []
     if provider.discovery == "none" and provider.jwks_uri is None:
         found.append(ProviderProblem(("providers", index, "discovery"), "discovery: none needs jwks_uri"))
@@ -233,4 +239,5 @@ def _compile(provider: Provider) -> CompiledProvider:
         max_lifetime_seconds=provider.max_lifetime_seconds,
         shape=TokenShape.compile(provider),
         dpop=DpopPolicy.compile(provider.dpop),
+        payload_key=provider.payload_in_metadata if provider.verified_by == "envoy_jwt_authn" else None,
     )

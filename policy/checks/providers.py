@@ -10,6 +10,7 @@ from chassis.reach import AddressKind, Reach, kind_of, may_connect
 from policy.checks.common import check_unique
 from policy.checks.events import check_events
 from policy.checks.token_profiles import check_token_profile
+from policy.checks.verified_by import check_verified_by
 from policy.names import PROVIDERS_FILE
 from policy.parts import Parts
 from policy.schema.providers import Provider, ProvidersFile
@@ -34,6 +35,7 @@ def check_providers(parts: Parts) -> None:
     for index, provider in enumerate(file.providers):
         _check_provider(parts, index, provider)
     check_events(parts, file)
+    check_verified_by(parts, file)
 
 
 def _check_provider(parts: Parts, index: int, provider: Provider) -> None:
@@ -73,7 +75,7 @@ def _check_url(parts: Parts, path: tuple[str | int, ...], url: str, provider: Pr
         parts.add(PROVIDERS_FILE, path, "P050", "this is not a usable address")
     elif "@" in split.netloc:
         parts.add(PROVIDERS_FILE, path, "P050", "an address here must not hold a user name or password")
-    elif path[-1] == "issuer" and provider.discovery == "none":
+    elif path[-1] == "issuer" and (provider.discovery == "none" or provider.verified_by == "envoy_jwt_authn"):
         return  # a name that tokens carry; nothing is fetched from it
     elif split.scheme == "http" and not provider.allow_http:
         parts.add(PROVIDERS_FILE, path, "P051", "http:// lets anyone on the way forge keys; use https://")

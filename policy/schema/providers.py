@@ -69,6 +69,12 @@ class Provider(TokenProfile):
     jwks_hosts: tuple[KeyHost, ...] = Field(
         (), max_length=10, description="Hosts besides the issuer's own where discovery may place jwks_uri."
     )
+    verified_by: Literal["tollhouse", "envoy_jwt_authn"] = Field(
+        "tollhouse", description="Who verifies signatures; envoy_jwt_authn: Envoy, and its metadata says what it saw."
+    )
+    payload_in_metadata: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = Field(
+        None, description="envoy_jwt_authn: the key of that name in Envoy's file, of this issuer alone."
+    )
     audiences: tuple[str, ...] = Field(min_length=1, description="A token must name one of these.")
     algorithms: tuple[Algorithm, ...] = Field(min_length=1, description="Signature algorithms accepted.")
     dpop: Dpop | None = Field(None, description="Without it, a token bound to a DPoP key is refused.")
