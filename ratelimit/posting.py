@@ -57,14 +57,14 @@ def find_counters(plan: Plan, query: LimitQuery) -> list[Counter] | OverLimit:
         if not limit.dimensions and not limit.subject:
             counters.append(Counter(limit))
             continue
-        found = _belonging(limit, query)
+        found = counters_of(limit, query)
         if found is None and not (limit.passes_without_card or limit.is_shadow):
             return OverLimit(Reason.CARD_MISSING, detail=f"quota {limit.quota} counts per card")
         counters.extend(found or ())
     return counters
 
 
-def _belonging(limit: Limit, query: LimitQuery) -> list[Counter] | None:
+def counters_of(limit: Limit, query: LimitQuery) -> list[Counter] | None:
     """Return the counters of a limit with dimensions; None when the request lacks one of them."""
     suffixes = [""]
     for dimension in limit.dimensions:
@@ -161,6 +161,11 @@ def _hold(plan: Plan, query: LimitQuery, merchant: MerchantEntry) -> Hold:
 def hold_key(merchant_id: str, decision_id: str) -> str:
     """Return the key of the hold of one decision."""
     return f"{_PREFIX}{{{merchant_id}}}:hold:{decision_id}"
+
+
+def resets_key(merchant_id: str) -> str:
+    """Return the key of the records of what operators have set to nothing; stands where the counters do."""
+    return f"{_PREFIX}{{{merchant_id}}}:resets"
 
 
 def hold_about(merchant_id: str, currency: str | None, amount_minor: int | None) -> str:

@@ -14,6 +14,7 @@ from policy.descriptors.reader import DescriptorOptions
 from tollhouse.card_key_command import card_key_app
 from tollhouse.envoy_command import envoy_app
 from tollhouse.import_command import import_app
+from tollhouse.quota_command import quota_app
 from tollhouse.revoke_command import revoke_command
 from tollhouse.serve import Compat, Transport
 from tollhouse.serve_command import serve_command
@@ -40,6 +41,7 @@ app.command("revoke")(revoke_command)
 app.add_typer(envoy_app, name="envoy", help="Keep an Envoy configuration in step with the policy set.")
 app.add_typer(import_app, name="import", help="Settings of other services, as ours.")
 app.add_typer(card_key_app, name="card-key", help="Make and rotate the keys that card numbers are hashed with.")
+app.add_typer(quota_app, name="quota", help="How the quotas of a merchant stand; begin one anew, write a raise down.")
 app.add_typer(store_app, name="store", help="Look at the store of counters, and accept one that was emptied.")
 
 
