@@ -18,8 +18,6 @@ from helpers.services import copy_policies, edit
 from helpers.transport_rig import TRANSPORTS, can_run
 from helpers.waiting import until_told
 
-pytestmark = pytest.mark.slow
-
 KEY = SigningKey("ES256", kid="k1")
 EVENTS = f"events: {{audiences: ['{RECEIVER}'], transports: [logout]}}"
 
