@@ -7,6 +7,7 @@ from typing import Final
 
 from extauthz.binding_changes import binding_loosened
 from extauthz.event_changes import events_loosened
+from extauthz.introspection.changes import introspection_loosened
 from extauthz.signature_changes import signatures_loosened
 from policy.loader import PolicySet
 from policy.schema.providers import Provider
@@ -20,7 +21,8 @@ _ACTIONS: Final = ("decline", "step_up", "review")
 def loosened(old: PolicySet, new: PolicySet) -> list[str]:
     """Compare two revisions and return what lets more through than before."""
     parts = (_rules, _operations, _bindings, _merchants, _providers, _revocation, binding_loosened, _attributes, _cards)
-    return [sentence for part in (*parts, signatures_loosened, events_loosened) for sentence in part(old, new)]
+    more = (signatures_loosened, events_loosened, introspection_loosened)
+    return [sentence for part in (*parts, *more) for sentence in part(old, new)]
 
 
 def _rules(old: PolicySet, new: PolicySet) -> Iterator[str]:
@@ -126,6 +128,8 @@ def _providers(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"provider {provider.id} accepts algorithm {algorithm}"
         for typ in sorted(set(provider.typ) - set(known.typ)):
             yield f"provider {provider.id} accepts token type {typ}"
+        if (known.verified_by, provider.verified_by) == ("tollhouse", "envoy_jwt_authn"):
+            yield f"provider {provider.id} takes Envoy's word for the signatures of its tokens"
         yield from _token_profile(known, provider)
         if provider.leeway_seconds > known.leeway_seconds:
             yield f"provider {provider.id} accepts tokens {provider.leeway_seconds} s past their end"

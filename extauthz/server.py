@@ -23,6 +23,7 @@ from extauthz.changes import loosened
 from extauthz.compile import compile_tables
 from extauthz.introspection.asking import Introspector
 from extauthz.introspection.clients import CredentialFiles
+from extauthz.introspection.metrics import register_introspection
 from extauthz.introspection.rules import IssuerAsking
 from extauthz.operator_means import Operator
 from extauthz.reasons import Reason
@@ -71,7 +72,10 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     decision_log = DecisionLog(settings.decision_log, on_lost=metrics.records_lost, plain_fields=PLAIN_FIELDS)
     operator = Operator(settings, clock)
     credentials = CredentialFiles(settings.client_credentials_dir)
-    asking = IssuerAsking(Introspector(http, keys, clock, RandomIds()), credentials)
+    # A client of its own: an endpoint that hangs takes no connection from the fetching of keys.
+    asking_http = HttpClient()
+    asking = IssuerAsking(Introspector(asking_http, keys, clock, RandomIds()), credentials)
+    register_introspection(metrics.registry, asking.introspector)
 
     def compile_(policy: PolicySet) -> Tables:
         given = replace(operator.means(), asking=asking)
@@ -104,7 +108,7 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     stamp = Stamp("", "", settings.errors_uri, settings.realm)
     servicer = AuthorizationServicer(active, recorder, clock=clock, ids=RandomIds(), stamp=stamp)
     operator.attach(active, metrics.registry)
-    background: tuple[Background, ...] = (http, keys, asking.introspector, *operator.background)
+    background: tuple[Background, ...] = (http, keys, asking_http, asking.introspector, *operator.background)
     service: PolicyService[Compiled[Tables]] = PolicyService(
         NAME,
         {CHECK_METHOD: servicer.check},

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+import math
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -30,14 +31,18 @@ from extauthz.introspection.replies import (
 )
 from extauthz.model import Deny, Unavailable
 from extauthz.reasons import Reason
+from extauthz.tokens.claims import numeric_date
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.providers import CompiledProvider
 from extauthz.tokens.verify import is_signature_valid
 
 MAX_QUESTIONS: Final = 64
+"""To one issuer at once; an issuer that hangs takes no place of another one's."""
 MAX_ANSWERS: Final = 10_000
 FRESH_SECONDS: Final = 2.0
 """Oldest answer where the issuer's word of now is demanded; no question may take longer, so all who wait share one."""
+_QUIET_SECONDS: Final = 10.0
+"""Between two lines of the log about one issuer that does not answer: it is asked hundreds of times a second."""
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +82,12 @@ class IssuerAnswer:
 
 
 class Introspector:
-    """Asks, and keeps answers."""
+    """Asks, and keeps answers.
+
+    Attributes:
+        questions: How many were sent, by provider.
+        failures: How many of them brought no usable answer.
+    """
 
     def __init__(self, http: HttpClient, keys: KeySets, clock: Clock, ids: Ids) -> None:
         """Wire it; `http` and `keys` are started and stopped by the service."""
@@ -87,7 +97,9 @@ class Introspector:
         self._ids = ids
         self._answers: OrderedDict[bytes, IssuerAnswer] = OrderedDict()
         self._questions: dict[tuple[bytes, str], asyncio.Task[IssuerAnswer | None]] = {}
-        self.failures = 0
+        self._told_at: dict[str, float] = {}
+        self.questions: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
 
     async def ask(
         self, asked: Asked, token: str, deadline: float, *, is_fresh: bool = False
@@ -106,7 +118,7 @@ class Introspector:
             return kept
         task = self._questions.get((digest, asked.provider.id))
         if task is None:
-            if len(self._questions) >= MAX_QUESTIONS:
+            if sum(provider == asked.provider.id for _, provider in self._questions) >= MAX_QUESTIONS:
                 return _unavailable("too many questions at once")
             task = asyncio.create_task(self._question(asked, token, digest), name="introspection")
             self._questions[digest, asked.provider.id] = task
@@ -130,19 +142,23 @@ class Introspector:
         answer = self._answers.get(digest)
         if answer is None or answer.asked != asked:
             return None
-        return answer if self._clock.monotonic() < answer.asked_at + seconds else None
+        if self._clock.monotonic() >= answer.asked_at + seconds:
+            return None
+        # RFC 7662 section 4: never past `exp`, not even by the leeway: the issuer has another answer now.
+        expires_at = numeric_date(answer.members.get("exp"))
+        return answer if expires_at is None or self._clock.wall() < expires_at else None
 
     async def _question(self, asked: Asked, token: str, digest: bytes) -> IssuerAnswer | None:
         began = self._clock.monotonic()
+        self.questions[asked.provider.id] += 1
         try:
             members = await self._members(asked, token)
         except (FetchFailed, ReplyInvalid) as error:
-            self.failures += 1
-            log.warning("introspection_failed issuer=%s reason=%s", asked.provider.issuer, error)
+            self._failed(asked, str(error))
             return None
-        except Exception:
-            self.failures += 1
-            log.exception("introspection_crashed issuer=%s", asked.provider.issuer)
+        except Exception as error:
+            self._failed(asked, f"a fault of the gate ({type(error).__name__})")
+            log.debug("introspection_crashed", exc_info=True)
             return None
         finally:
             self._questions.pop((digest, asked.provider.id), None)
@@ -152,6 +168,15 @@ class Introspector:
         if len(self._answers) > MAX_ANSWERS:
             self._answers.popitem(last=False)
         return answer
+
+    def _failed(self, asked: Asked, reason: str) -> None:
+        provider, now = asked.provider.id, self._clock.monotonic()
+        self.failures[provider] += 1
+        if now >= self._told_at.get(provider, -math.inf) + _QUIET_SECONDS:
+            self._told_at[provider] = now
+            log.warning(
+                "introspection_failed provider=%s reason=%s failures=%d", provider, reason, self.failures[provider]
+            )
 
     async def _members(self, asked: Asked, token: str) -> Mapping[str, Any]:
         form = asked.client.form(token, SIGNED_TYPE if asked.is_signed else JSON_TYPE, self._clock, self._ids)

@@ -38,7 +38,8 @@ class IssuerClient:
     Attributes:
         client_id: Our name there.
         method: As in policy.
-        endpoint: Audience of assertions.
+        endpoint: Where questions go.
+        audience: Of assertions: the issuer, which every issuer knows itself by.
         secret: For both secret methods.
         key: Private key of assertions; None otherwise.
         tls: Client certificate; None otherwise.
@@ -47,6 +48,7 @@ class IssuerClient:
     client_id: str
     method: str
     endpoint: str
+    audience: str
     secret: str = field(default="", repr=False)
     key: Any = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
@@ -74,7 +76,7 @@ class IssuerClient:
         claims = {
             "iss": self.client_id,
             "sub": self.client_id,
-            "aud": self.endpoint,
+            "aud": self.audience,
             "jti": ids.decision_id(),
             "iat": now,
             "exp": now + _ASSERTION_SECONDS,
@@ -99,15 +101,20 @@ class CredentialFiles:
 
     directory: str
 
-    def client(self, provider_id: str, policy: Introspection) -> IssuerClient:
+    def client(self, provider_id: str, issuer: str, policy: Introspection) -> IssuerClient:
         """Read the credentials of one provider.
+
+        Args:
+            provider_id: Names the files.
+            issuer: Its exact `iss`.
+            policy: How it is asked.
 
         Raises:
             SecretInvalid: No directory was given, or a file of the provider cannot be used.
         """
         if not self.directory:
             raise SecretInvalid((f"{provider_id}: introspection needs --client-credentials-dir",))
-        common = (policy.client_id, policy.authentication, policy.endpoint)
+        common = (policy.client_id, policy.authentication, policy.endpoint, issuer)
         match policy.authentication:
             case "private_key_jwt":
                 return IssuerClient(*common, key=_read_key(self._path(provider_id, ".key")))

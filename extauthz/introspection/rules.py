@@ -13,7 +13,8 @@ from extauthz.introspection.clients import CredentialFiles
 from extauthz.model import Deny, Principal, Unavailable
 from extauthz.payment import AMOUNT, CURRENCY
 from extauthz.tokens import refusals
-from extauthz.tokens.claims import read_verified
+from extauthz.tokens.claims import numeric_date, read_verified
+from extauthz.tokens.jose import decode_base64url
 from extauthz.tokens.providers import CompiledProvider
 from policy.schema.introspection import AskIssuer
 from policy.schema.providers import ProvidersFile
@@ -21,6 +22,8 @@ from policy.schema.providers import ProvidersFile
 _ACCESS_TYPE: Final = "at+jwt"
 """The endpoint answers about access tokens alone, so its word stands for the header type of RFC 9068."""
 _NOT_CLAIMS: Final = frozenset({"active", "jwt", "typ"})
+_KINDS: Final = ("token_type", "typ", "token_use")
+_ACCESS_KINDS: Final = frozenset({"bearer", "dpop", "access_token", "access", "at+jwt"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,8 @@ class IntrospectionRules:
 
     def issuer_of_opaque(self, token: str) -> Asked | None:
         """Return whom to ask about a token that is no JWT; None where nobody issues such."""
-        if token.count(".") == 2:
-            return None
         for prefix, issuer in self._opaque:
-            if token.startswith(prefix):
+            if token.startswith(prefix) and (prefix or not _looks_like_jwt(token)):
                 return self._asked[issuer]
         return None
 
@@ -102,24 +103,41 @@ class IntrospectionRules:
         members, provider = answer.members, answer.asked.provider
         if not members["active"]:
             return refusals.invalid("the issuer calls it inactive")
+        if not _is_access(members):
+            return refusals.invalid("the issuer calls it another kind of token")
         now = self._clock.wall()
         verified = read_verified(_claims(members, provider, now), _ACCESS_TYPE, provider, now)
         return verified if isinstance(verified, Deny) else verified.principal
 
 
+def _looks_like_jwt(token: str) -> bool:
+    """Tell whether a token claims to be a JWT, sound or not: such a one is judged as one and shown to no issuer."""
+    header = decode_base64url(token.partition(".")[0])
+    return header is not None and header.lstrip().startswith(b"{")
+
+
 def _claims(members: Mapping[str, Any], provider: CompiledProvider, now: float) -> dict[str, Any]:
     """Return the members as claims; what RFC 7662 leaves out gets the narrowest reading.
 
-    Without `exp` the token is good for as long as the answer is kept. Audience, subject and client must be there: an
-    issuer may answer `active` about a token for somebody else.
+    Without `exp` the token is good for as long as the answer is kept, and without `iat` it is as old as any token may
+    be, so that no "all tokens up to then" misses it. Audience, subject and client must be there: an issuer may answer
+    `active` about a token for somebody else.
     """
     claims = {name: value for name, value in members.items() if name not in _NOT_CLAIMS}
     claims.setdefault("iss", provider.issuer)
-    claims.setdefault("iat", math.floor(now))
     claims.setdefault("exp", math.floor(now) + 1)
+    expires_at = numeric_date(claims["exp"])
+    if expires_at is not None:
+        claims.setdefault("iat", math.floor(max(0.0, expires_at - provider.max_lifetime_seconds)))
     # Revocation by identifier needs the issuer's own; this one names no token of anybody.
     claims.setdefault("jti", "not told by introspection")
     return claims
+
+
+def _is_access(members: Mapping[str, Any]) -> bool:
+    """Tell whether the reply, as far as it says, is about an access token: some answer about refresh tokens too."""
+    said = [members[name] for name in _KINDS if name in members]
+    return all(isinstance(kind, str) and kind.casefold() in _ACCESS_KINDS for kind in said)
 
 
 def _is_about(members: Mapping[str, Any], principal: Principal, asked: Asked) -> bool:
@@ -154,7 +172,7 @@ def compile_introspection(
             continue
         asked[provider.issuer] = Asked(
             by_id[provider.id],
-            credentials.client(provider.id, policy),
+            credentials.client(provider.id, provider.issuer, policy),
             policy.reply == "jwt",
             policy.timeout_ms / 1000,
             policy.cache_seconds,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,109 +14,21 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc import jwk, jwt
 
-from chassis.http_client import HttpClient
 from chassis.ids import RandomIds
 from chassis.secret_file import SecretInvalid
-from extauthz.introspection.asking import MAX_QUESTIONS, Introspector
+from extauthz.introspection.asking import MAX_QUESTIONS
 from extauthz.introspection.clients import ASSERTION_TYPE, CredentialFiles
-from extauthz.introspection.rules import AskingRule, IssuerAsking
+from extauthz.introspection.rules import AskingRule
 from extauthz.model import Deny, Principal, Unavailable
 from extauthz.payment import AMOUNT, CURRENCY
 from extauthz.reasons import Reason
-from extauthz.tokens.cache import ClaimsCache
-from extauthz.tokens.gate import TokenGate
-from extauthz.tokens.key_sets import KeySets
-from extauthz.tokens.providers import compile_providers
+from helpers.asking_rig import CLIENT, KEY, OPAQUE, Rig, active, asked_provider, jwt_of, rig
 from helpers.certificates import authority, client_pair, server_pair
 from helpers.clock import FakeClock
 from helpers.introspection import IntrospectionServer
-from helpers.issuer import AUDIENCE, IssuerServer, SigningKey, good_claims, mint
-from helpers.requests import bearer_request
+from helpers.issuer import IssuerServer, SigningKey, mint
 from policy.schema.introspection import AskIssuer
 from policy.schema.providers import ProvidersFile
-
-OPAQUE = "opaque-token-0123456789"
-KEY = SigningKey("ES256")
-CLIENT = "gate-1"
-
-
-def active(**changes: Any) -> dict[str, Any]:
-    """Return what an issuer says of a good token; None takes a member off."""
-    members = {
-        "active": True,
-        "aud": AUDIENCE,
-        "sub": "merchant-service-1",
-        "client_id": "shop-1",
-        "scope": "payments:write",
-        "iat": 1_700_000_000 - 10,
-        "exp": 1_700_000_000 + 300,
-        "jti": "t-1",
-        "merchant_id": "m-100",
-        **changes,
-    }
-    return {name: value for name, value in members.items() if value is not None}
-
-
-@dataclass
-class Rig:
-    """A gate that may ask, the issuer's servers, and a clock that stands still."""
-
-    endpoint: IntrospectionServer
-    issuer: IssuerServer
-    clock: FakeClock
-    gate: TokenGate
-
-    async def authenticate(self, token: str = OPAQUE, patience: float = 5.0) -> Principal | Deny | Unavailable:
-        return await self.gate.authenticate(bearer_request(token), self.clock.monotonic() + patience)
-
-    async def confirm(self, token: str) -> Deny | Unavailable | None:
-        principal = await self.authenticate(token)
-        assert isinstance(principal, Principal)
-        return await self.gate.confirm_active(bearer_request(token), principal, self.clock.monotonic() + 5)
-
-
-@asynccontextmanager
-async def rig(
-    tmp_path: Path, *, endpoint: IntrospectionServer | None = None, **introspection: Any
-) -> AsyncIterator[Rig]:
-    """Run a gate with one provider whose opaque tokens are asked about."""
-    (tmp_path / "main.secret").write_text("s3cr:t/ä\n")
-    clock, http = FakeClock(), HttpClient()
-    async with IssuerServer(keys=[KEY]) as issuer, endpoint or IntrospectionServer() as server:
-        file = ProvidersFile.model_validate({"providers": [_provider(issuer, server, introspection)]})
-        compiled = compile_providers(file)
-        keys = KeySets(http, clock)
-        keys.follow(compiled)
-        introspector = Introspector(http, keys, clock, RandomIds())
-        gate = TokenGate(compiled, keys, ClaimsCache(), clock)
-        asking = IssuerAsking(introspector, CredentialFiles(str(tmp_path)))
-        gate.introspection = asking.compile(file, compiled, clock)
-        try:
-            yield Rig(server, issuer, clock, gate)
-        finally:
-            server.gate.set()
-            await introspector.stop()
-            await keys.stop()
-            await http.stop()
-
-
-def _provider(issuer: IssuerServer, server: IntrospectionServer, introspection: Mapping[str, Any]) -> dict[str, Any]:
-    asked = {
-        "endpoint": server.url,
-        "client_id": CLIENT,
-        "authentication": "client_secret_basic",
-        "opaque_tokens": "true",
-        "timeout_ms": 2000,
-        **introspection,
-    }
-    return {
-        "id": "main",
-        "issuer": issuer.issuer,
-        "allow_http": "true",
-        "audiences": [AUDIENCE],
-        "algorithms": ["ES256"],
-        "introspection": asked,
-    }
 
 
 async def test_opaque_token_is_the_caller_its_issuer_names(tmp_path):
@@ -225,8 +136,15 @@ async def test_kept_answer_never_outlives_exp_nor_a_failure_of_the_endpoint(tmp_
     async with rig(tmp_path, cache_seconds=300) as gate:
         gate.endpoint.say = lambda _token: active(exp=1_700_000_000 + 20)
         assert isinstance(await gate.authenticate(), Principal)
-        gate.clock.advance(20 + 31)
-        refused = await gate.authenticate()
+        gate.clock.advance(19.9)
+        assert isinstance(await gate.authenticate(), Principal)
+        assert len(gate.endpoint.questions) == 1
+        gate.clock.advance(0.1)
+        gate.endpoint.say = lambda _token: {"active": False}
+        assert isinstance(await gate.authenticate(), Deny)  # leeway is for clocks, not for answers of before
+        gate.clock.advance(31)
+        gate.endpoint.say = lambda _token: active(exp=1_700_000_000 + 20)
+        refused = await gate.authenticate("another-token")
         assert isinstance(refused, Deny)
         assert refused.reason is Reason.ACCESS_TOKEN_EXPIRED
     async with rig(tmp_path, cache_seconds=0) as gate:
@@ -256,17 +174,18 @@ async def test_no_more_than_the_bound_are_asked_at_once(tmp_path):
         assert all(isinstance(answer, Deny | Unavailable) for answer in await asyncio.gather(*waiting))
 
 
-async def test_prefix_tells_whose_an_opaque_token_is_and_what_looks_like_a_jwt_is_none(tmp_path):
+async def test_prefix_tells_whose_an_opaque_token_is_and_a_jwt_is_shown_to_nobody(tmp_path):
     async with rig(tmp_path, token_prefix="opaque-") as gate:
         gate.endpoint.say = lambda _token: active()
         assert isinstance(await gate.authenticate(), Principal)
         assert isinstance(await gate.authenticate("other-0123456789"), Deny)
-        assert isinstance(await gate.authenticate("opaque-a.b.c"), Deny)
-        assert len(gate.endpoint.questions) == 1
-
-
-def jwt_of(gate: Rig, **claims: Any) -> str:
-    return mint(KEY, good_claims(gate.issuer.issuer, gate.clock.now, **claims))
+        assert isinstance(await gate.authenticate("opaque-a.b.c"), Principal)
+        assert len(gate.endpoint.questions) == 2
+    async with rig(tmp_path) as gate:
+        gate.endpoint.say = lambda _token: active()
+        assert isinstance(await gate.authenticate(jwt_of(gate)), Principal)
+        assert isinstance(await gate.authenticate(f"{jwt_of(gate)}.x.y"), Deny)
+        assert gate.endpoint.questions == []
 
 
 async def test_word_of_now_refuses_a_jwt_that_is_good_by_itself(tmp_path):
@@ -393,7 +312,7 @@ async def test_assertion_signed_with_our_key_says_who_asks(tmp_path, alg):
         assert first["client_assertion_type"] == ASSERTION_TYPE
         public = jwk.import_key(key.jwk(alg=None, use=None, kid=None))
         read = jwt.decode(first["client_assertion"], public, algorithms=[alg]).claims
-        assert (read["iss"], read["sub"], read["aud"]) == (CLIENT, CLIENT, gate.endpoint.url)
+        assert (read["iss"], read["sub"], read["aud"]) == (CLIENT, CLIENT, gate.issuer.issuer)
         assert read["exp"] - read["iat"] == 60
         assert read["jti"] != jwt.decode(second["client_assertion"], public, algorithms=[alg]).claims["jti"]
 
@@ -441,7 +360,7 @@ def test_credentials_that_cannot_be_used_are_named_and_not_quoted(tmp_path, auth
         ProvidersFile.model_validate(
             {
                 "providers": [
-                    _provider(
+                    asked_provider(
                         IssuerServer(url="http://x"),
                         IntrospectionServer(url="http://x/i"),
                         {"authentication": authentication},
@@ -453,7 +372,7 @@ def test_credentials_that_cannot_be_used_are_named_and_not_quoted(tmp_path, auth
         .introspection
     )
     with pytest.raises(SecretInvalid) as caught:
-        CredentialFiles(str(tmp_path)).client("main", policy)
+        CredentialFiles(str(tmp_path)).client("main", "http://x", policy)
     assert str(tmp_path) in str(caught.value)
     assert "x9-content" not in str(caught.value)
 
@@ -461,9 +380,9 @@ def test_credentials_that_cannot_be_used_are_named_and_not_quoted(tmp_path, auth
 def test_secrets_stand_in_no_repr(tmp_path):
     (tmp_path / "main.secret").write_text("s3cret")
     file = ProvidersFile.model_validate(
-        {"providers": [_provider(IssuerServer(url="http://x"), IntrospectionServer(url="http://x/i"), {})]}
+        {"providers": [asked_provider(IssuerServer(url="http://x"), IntrospectionServer(url="http://x/i"), {})]}
     )
-    client = CredentialFiles(str(tmp_path)).client("main", file.providers[0].introspection)
+    client = CredentialFiles(str(tmp_path)).client("main", "http://x", file.providers[0].introspection)
     form = client.form(OPAQUE, "application/json", FakeClock(), RandomIds())
     assert "s3cret" not in repr(client)
     assert OPAQUE not in repr(form)
