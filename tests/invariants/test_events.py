@@ -236,3 +236,10 @@ async def test_address_that_is_taken_is_no_start(tmp_path):
         with pytest.raises(StartRefused, match="cannot be bound"):
             async with running(tmp_path, "memory:", events=f"127.0.0.1:{port}"):
                 pass
+
+
+async def test_listener_without_a_place_to_write_is_no_start(tmp_path):
+    policy = BoundPolicy(dpop="", store="", first={"events": "127.0.0.1:0"})
+    with pytest.raises(StartRefused, match="--events needs --store"):
+        async with bound_gates(tmp_path, KEY, policy):
+            pass
