@@ -1,6 +1,7 @@
 """TLS of admin pages that other machines can reach: the service's own certificate, followed as the service follows it.
 
-Built by `host.ServiceHost`. Callers show no certificate here; the admin token says who may read.
+Built by `host.ServiceHost`. Callers show no certificate here; the admin token says who may read. A service that has
+further pages of its own, with files of their own, takes the same context for them.
 """
 
 from __future__ import annotations

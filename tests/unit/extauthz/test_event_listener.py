@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
+import extauthz.events.listener
 import extauthz.events.pages
 from chassis.admin_access import AdminToken
 from chassis.admin_listener import MAX_CONNECTIONS
@@ -209,6 +210,17 @@ async def test_one_connection_more_than_may_be_open_is_closed_at_once(tmp_path):
         for _, writer in crowd:
             writer.close()
             await writer.wait_closed()
+
+
+async def test_request_that_does_not_end_ends_its_connection(tmp_path, monkeypatch):
+    monkeypatch.setattr(extauthz.events.listener, "IDLE_SECONDS", 0.2)
+    async with listening(tmp_path) as rig:
+        trusting = ssl.create_default_context(cadata=SIGNER.certificate.decode())
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, ssl=trusting, server_hostname="127.0.0.1")
+        writer.write(b"POST /security-events HTTP/1.1\r\nHost: loc")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_what_became_of_events_is_counted(tmp_path):
