@@ -46,3 +46,31 @@ def metadata_command(
     if check and wanted != text:
         typer.echo(f"{configuration} does not say what {policies} says; run tollhouse envoy metadata", err=True)
         raise typer.Exit(1)
+
+
+@envoy_app.command("check")
+def check_command(
+    configuration: Annotated[Path, typer.Argument(help="The Envoy configuration, YAML or JSON.")],
+    policies: Annotated[Path, typer.Option("--policies", help="Directory of the policy set it goes with.")],
+) -> None:
+    """Refuse an Envoy configuration whose word for tokens (verified_by: envoy_jwt_authn) cannot be taken."""
+    from policy.diagnostics import PolicyInvalid
+    from policy.envoy_file import EnvoyFileRefused, read_envoy_file
+    from policy.loader import load_policy_set
+    from tollhouse.envoy_check import check_envoy
+
+    try:
+        providers = load_policy_set(policies).providers.providers
+        findings = check_envoy(read_envoy_file(configuration), providers)
+    except PolicyInvalid as error:
+        typer.echo(f"tollhouse envoy check: {policies} is not valid; see tollhouse check {policies}", err=True)
+        raise typer.Exit(1) from error
+    except EnvoyFileRefused as error:
+        typer.echo(f"tollhouse envoy check: {configuration}: {error}", err=True)
+        raise typer.Exit(2) from error
+    for finding in findings:
+        typer.echo(f"{configuration}: {finding}")
+    if findings:
+        raise typer.Exit(1)
+    vouched = sum(provider.verified_by == "envoy_jwt_authn" for provider in providers)
+    typer.echo(f"{configuration}: good for {vouched} of {len(providers)} token issuers that Envoy verifies")

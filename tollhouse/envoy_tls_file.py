@@ -102,16 +102,16 @@ def with_service_tls(reference: str, secrets: str = SECRETS_DIRECTORY) -> str:
     Raises:
         ReferenceChanged: A line to put it in at is not there exactly once.
     """
-    text = _put_before(reference, "admin:\n", _NODE)
+    text = put_before(reference, "admin:\n", _NODE)
     first = _PROTOCOL + text.partition(_PROTOCOL)[2].partition("\n  - name: ")[0] + "\n"
-    text = _put_after(text, first, _FIRST_SERVICE.replace("SECRETS", secrets))
-    return _put_after(text, "    typed_extension_protocol_options: *service_protocol\n", _SECOND_SERVICE)
+    text = put_after(text, first, _FIRST_SERVICE.replace("SECRETS", secrets))
+    return put_after(text, "    typed_extension_protocol_options: *service_protocol\n", _SECOND_SERVICE)
 
 
 def with_listener_tls(reference: str, secrets: str = SECRETS_DIRECTORY) -> str:
     """Return the chain with a server certificate on its listener; arguments and errors as in `with_service_tls`."""
     plain = "    - filters:\n"
-    return _put_after(reference, plain, _LISTENER.replace("SECRETS", secrets)).replace(plain, "", 1)
+    return put_after(reference, plain, _LISTENER.replace("SECRETS", secrets)).replace(plain, "", 1)
 
 
 def tls_reference(reference: str, secrets: str = SECRETS_DIRECTORY) -> str:
@@ -122,11 +122,13 @@ def tls_reference(reference: str, secrets: str = SECRETS_DIRECTORY) -> str:
     return with_listener_tls(with_service_tls(_HEADER + separator + chain, secrets), secrets)
 
 
-def _put_after(text: str, line: str, more: str) -> str:
+def put_after(text: str, line: str, more: str) -> str:
+    """Return the text with `more` behind a line; raises ReferenceChanged where that does not occur once."""
     return _exchanged(text, line, line + more)
 
 
-def _put_before(text: str, line: str, more: str) -> str:
+def put_before(text: str, line: str, more: str) -> str:
+    """Return the text with `more` in front of a line; raises ReferenceChanged where that does not occur once."""
     return _exchanged(text, line, more + line)
 
 

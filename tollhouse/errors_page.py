@@ -9,7 +9,7 @@ from pathlib import Path
 import extauthz.reasons
 import ratelimit.reasons
 from chassis.problem import ReasonSpec
-from tollhouse.gateway_reasons import GATEWAY_REASONS
+from tollhouse.gateway_reasons import ACCESS_TOKEN, GATEWAY_REASONS
 
 _RETRY = {
     "never": "No.",
@@ -31,7 +31,7 @@ def errors_page() -> str:
     ]
     lines += _chapter("Answered by extauthz", (reason.spec for reason in extauthz.reasons.Reason))
     lines += _chapter("Answered by ratelimit", (reason.spec for reason in ratelimit.reasons.Reason))
-    lines += _chapter("Answered by Envoy itself", GATEWAY_REASONS)
+    lines += _chapter("Answered by Envoy itself", (*GATEWAY_REASONS, ACCESS_TOKEN))
     return "\n".join(lines) + "\n"
 
 

@@ -87,3 +87,14 @@ GATEWAY_REASONS: Final = (
         "later",
     ),
 )
+
+ACCESS_TOKEN: Final = ReasonSpec(
+    "gateway_access_token",
+    401,
+    "No valid access token.",
+    "Where Envoy verifies tokens (envoy/tollhouse-jwt-authn.yaml): there is none, or its signature, issuer, audience "
+    "or times are not what they must be.",
+    "Get a new token from the issuer, for this API, and send it in the Authorization header.",
+    "after_change",
+)
+"""Of the chain with jwt_authn alone; the reference chain never gives it."""
