@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from bench.cases import EXTAUTHZ, PolicyShape
 from bench.policy_sets import AUDIENCE, DESCRIPTOR_DOMAIN, HOST, OPERATION, PATH, SCOPE, merchant_id
 from chassis.clock import SystemClock
-from policy.handoff import DOMAIN, ENTRIES, NONE, VERSION
+from policy.handoff import DOMAIN, ENTRIES, NONE, UNREAD, VERSION
 from protos import envoy_wire_pb2 as wire
 
 _KEY_ID: Final = "bench-1"
@@ -220,6 +220,11 @@ def rate_limit_request(index: int, merchant: str) -> bytes:
         "currency": "EUR",
         "amount_minor": str(1250 + index),
         "card_key": NONE,
+        "sub_merchant": UNREAD,
+        "payer": UNREAD,
+        "device": UNREAD,
+        "ip": UNREAD,
+        "idempotency": NONE,
         "decision_id": uuid.uuid5(uuid.NAMESPACE_URL, f"{PATH}#{index}").hex,
         "policy_revision": "0123456789abcdef",
     }

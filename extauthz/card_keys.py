@@ -42,7 +42,20 @@ class CardSecret:
     def card_key(self, digits: str) -> str:
         """Return `<key id>.<base64url of HMAC-SHA-256>` of a card number, no padding."""
         mac = hmac.digest(self.secret, digits.encode("ascii"), "sha256")
-        return f"{self.key_id}.{base64.urlsafe_b64encode(mac).decode('ascii').rstrip('=')}"
+        return f"{self.key_id}.{_text(mac)}"
+
+    def value_key(self, what: str, value: str) -> str:
+        """Return the same of another value; `what` keeps equal values of different meaning apart, and from cards."""
+        return f"{self.key_id}.{self.digest(what, value)}"
+
+    def digest(self, what: str, *parts: str | bytes) -> str:
+        """Return base64url of HMAC-SHA-256 of `what` and the parts, each behind its length, no padding."""
+        mac = hmac.new(self.secret, what.encode("ascii"), "sha256")
+        for part in parts:
+            data = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+            mac.update(b"\0%d:" % len(data))
+            mac.update(data)
+        return _text(mac.digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,10 @@ class CardKeyring:
         """Return the card's key under every secret, the current one's first."""
         return tuple(secret.card_key(digits) for secret in self.secrets)
 
+    def value_keys(self, what: str, value: str) -> tuple[str, ...]:
+        """Return a value's key under every secret, the current one's first."""
+        return tuple(secret.value_key(what, value) for secret in self.secrets)
+
 
 @dataclass(frozen=True, slots=True)
 class CardKeyFile:
@@ -82,6 +99,10 @@ class CardKeyFile:
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know about the file."""
         return exposure_warnings(self.path)
+
+
+def _text(mac: bytes) -> str:
+    return base64.urlsafe_b64encode(mac).decode("ascii").rstrip("=")
 
 
 def is_card_number(text: str) -> bool:

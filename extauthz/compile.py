@@ -14,6 +14,7 @@ from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
 from extauthz.signatures.check import SignatureCheck, SignatureMeans
 from extauthz.signatures.signers import compile_signers, signer_problems
+from extauthz.subjects import Subjects
 from extauthz.tables import OperationPolicy, Tables
 from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.certificates import CertificateSource
@@ -152,6 +153,7 @@ def _operation(policy: PolicySet, operation: Operation, means: _Means) -> Operat
         moves_money=operation.moves_money,
         body=None if profile is None else BodyReader(profile, moves_money=operation.moves_money, keyring=means.keyring),
         rules=RuleSet.compile(rules, means.cel),
+        subjects=Subjects.compile(policy.quotas, operation.operation, means.keyring),
         forward_token=operation.forward_token,
         grant=PaymentGrant.compile(operation.authorization_details, means.audiences),
         refuses_cookies=operation.cookies == "refuse",

@@ -17,7 +17,7 @@ from extauthz.routes import select
 from extauthz.tables import OperationPolicy, Tables
 from extauthz.tokens.constraint import unmet_constraint
 from extauthz.tokens.refusals import presentation
-from policy.handoff import NONE, write_card_keys
+from policy.handoff import NONE, write_keyed
 from policy.merchants import MerchantEntry
 
 
@@ -230,5 +230,7 @@ def _handoff(operation: OperationPolicy, authorized: _Authorized) -> dict[str, s
         "operation": operation.operation,
         "currency": str(payment.get(CURRENCY, NONE)),
         "amount_minor": str(payment.get(AMOUNT, NONE)),
-        "card_key": write_card_keys(authorized.card_keys),
+        "card_key": write_keyed(authorized.card_keys),
+        "idempotency": NONE,
+        **operation.subjects.entries(authorized.payment),
     }

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from policy.handoff import SUB_MERCHANT
+
 _INDEX = re.compile(r"(0|[1-9][0-9]{0,3})\Z")
 # Code points that str.isprintable lets pass though nothing is seen of them: Unicode's
 # Default_Ignorable_Code_Point outside category Cf, and the blank Braille pattern.
@@ -27,6 +29,7 @@ _SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
     "card.brand": re.compile(_WORD),
     "payment.initiator": re.compile(r"(?:cit|mit)\Z"),
     "payment.method": re.compile(_WORD),
+    "merchant.sub_id": SUB_MERCHANT,
 }
 _COUNTRY = re.compile(r"[A-Z]{2}\Z")
 _PLAIN_TEXT = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?\Z")

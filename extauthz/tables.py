@@ -11,6 +11,7 @@ from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
 from extauthz.routes import RouteTable
 from extauthz.signatures.check import SignatureCheck
+from extauthz.subjects import Subjects
 from extauthz.tokens.demands import TokenDemands
 from extauthz.tokens.details import PaymentGrant
 from extauthz.tokens.gate import TokenGate
@@ -30,6 +31,7 @@ class OperationPolicy:
         moves_money: Amount, currency and merchant must be in the body.
         body: Reads the payment; None where the operation reads no body.
         rules: Risk rules of this operation.
+        subjects: What its quotas count by besides merchant and card.
         forward_token: Leave `authorization` on for the upstream.
         grant: What the token must say of the payment; None where scopes are enough.
         refuses_cookies: No cookie may come beside the token.
@@ -44,6 +46,7 @@ class OperationPolicy:
     moves_money: bool
     body: BodyReader | None
     rules: RuleSet
+    subjects: Subjects
     forward_token: bool
     grant: PaymentGrant | None = None
     refuses_cookies: bool = False

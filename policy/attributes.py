@@ -31,6 +31,12 @@ _BODY_FAMILIES: Final = ("payment.", "card.", "payer.", "payee.", "device.", "sh
 AMOUNT: Final = "payment.amount.minor_units"
 CURRENCY: Final = "payment.amount.currency"
 MERCHANT_ID: Final = "merchant.id"
+SUB_MERCHANT_ID: Final = "merchant.sub_id"
+
+SUBJECT_ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
+    {"sub_merchant": SUB_MERCHANT_ID, "payer": "payer.id", "device": "device.id", "ip": "payer.ip"}
+)
+"""What a quota may count by, and the attribute it is read from; the card has a place of its own in a profile."""
 
 MONEY_ATTRIBUTES: Final = (AMOUNT, CURRENCY, MERCHANT_ID)
 """What the body of an operation that moves money must name."""
@@ -66,5 +72,7 @@ def _leaves(message: Any, prefix: str) -> Iterator[Attribute]:
         if field.message_type is not None:
             yield from _leaves(field.message_type, name + ".")
         else:
-            is_from_body = not field.is_repeated and (name == MERCHANT_ID or name.startswith(_BODY_FAMILIES))
+            is_from_body = not field.is_repeated and (
+                name in (MERCHANT_ID, SUB_MERCHANT_ID) or name.startswith(_BODY_FAMILIES)
+            )
             yield Attribute(name, _TYPES[field.cpp_type], field.is_repeated, is_from_body)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from policy.diagnostics import Problem
 from policy.loader import PolicySet
+from policy.names import QUOTAS_FILE
+from policy.schema.quotas import KEYED_SUBJECTS
 
+_NO_QUOTA_KEYS = "the quota counts by keyed hashes, and the service was given no --card-key-file"
 _NO_KEYS = "card numbers are read, and the service was given no --card-key-file"
 
 
@@ -17,4 +20,10 @@ def card_number_files(policy: PolicySet) -> tuple[str, ...]:
 
 def missing_card_keys(policy: PolicySet) -> tuple[Problem, ...]:
     """Return what is wrong with serving this set without a card key file."""
-    return tuple(policy.problem(file, ("card_number",), "P044", _NO_KEYS) for file in card_number_files(policy))
+    cards = (policy.problem(file, ("card_number",), "P044", _NO_KEYS) for file in card_number_files(policy))
+    quotas = (
+        policy.problem(QUOTAS_FILE, ("quotas", index, "id"), "P044", _NO_QUOTA_KEYS)
+        for index, quota in enumerate(policy.quotas.quotas)
+        if quota.subjects & (KEYED_SUBJECTS - {"card"})  # a card's profile has its own problem
+    )
+    return (*cards, *quotas)

@@ -192,10 +192,10 @@ _SHAPE: Final = {
         "A rule, a record or an error could show it.",
     ),
     "P044": CodeSpec(
-        "a card number is read and there is no card key file",
-        "`card_number` in a profile, and extauthz started without `--card-key-file`",
-        "`--card-key-file FILE` with a key of 32 random bytes; or no `card_number`",
-        "Without a key a card could only be told by its number, which is never kept.",
+        "something is kept as a keyed hash and there is no card key file",
+        "`card_number` in a profile or a quota `per: payer`, and extauthz started without `--card-key-file`",
+        "`--card-key-file FILE` with a key of 32 random bytes; or nothing that needs it",
+        "Without a key cards, payers, devices and addresses could only be told by their own text, which is never kept.",
     ),
 }
 

@@ -69,16 +69,18 @@ class Card(_message.Message):
     def __init__(self, bin: _Optional[str] = ..., last4: _Optional[str] = ..., country: _Optional[str] = ..., funding: _Optional[str] = ..., brand: _Optional[str] = ...) -> None: ...
 
 class Merchant(_message.Message):
-    __slots__ = ("id", "tier", "mcc", "country")
+    __slots__ = ("id", "tier", "mcc", "country", "sub_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     MCC_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    SUB_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     tier: str
     mcc: str
     country: str
-    def __init__(self, id: _Optional[str] = ..., tier: _Optional[str] = ..., mcc: _Optional[str] = ..., country: _Optional[str] = ...) -> None: ...
+    sub_id: str
+    def __init__(self, id: _Optional[str] = ..., tier: _Optional[str] = ..., mcc: _Optional[str] = ..., country: _Optional[str] = ..., sub_id: _Optional[str] = ...) -> None: ...
 
 class Payer(_message.Message):
     __slots__ = ("id", "country", "ip")

@@ -32,8 +32,8 @@ def _quota(before: Quota, after: Quota) -> Iterator[str]:
     if after.ramp_up != before.ramp_up and before.ramp_up:
         yield f"{name} has another ramp_up"
     yield from _without_store(name, before, after)
-    if after.without_card and not before.without_card:
-        yield f"{name} no longer counts payments without a card"
+    if after.without and not before.without:
+        yield f"{name} no longer counts payments without what it counts by"
     for operation in sorted(set(before.operations) - set(after.operations)):
         yield f"{name} no longer covers {operation}"
     for merchant in sorted(set(after.unlimited) - set(before.unlimited)):

@@ -133,7 +133,7 @@ def _with_values(quota: Quota, counting: Counting, value: int, changes: Sequence
         "subject": quota.distinct or "",
         "scope": quota.scope,
         "dimensions": quota.dimensions,
-        "passes_without_card": quota.without_card is not None,
+        "passes_without": quota.without is not None,
         "is_once": counting.is_once,
         "is_held": quota.counts == "authorized",
         "warn_at": tuple(sorted(quota.warn_at)),

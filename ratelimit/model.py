@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from chassis.no_truth import NoTruth
+from policy.handoff import PaymentIdentity
 from ratelimit.reasons import Reason
 
 
@@ -24,6 +25,11 @@ class LimitQuery(NamedTuple):
         decision_id: 32 lower-case hex digits, extauthz' id of the same request.
         policy_revision: Revision that extauthz decided by.
         card_keys: Keyed hashes of the card number, the current key's first; empty without a card.
+        payers: Of the payer's id, likewise; None where extauthz did not look for it.
+        devices: Of the device's id, likewise.
+        addresses: Of the payer's IP address, an IPv6 one by its /64, likewise.
+        sub_merchant: Its id; empty without one, None where extauthz did not look for it.
+        identity: What makes a repeat of the request the same payment; None where nothing does.
     """
 
     merchant_id: str
@@ -33,6 +39,11 @@ class LimitQuery(NamedTuple):
     decision_id: str
     policy_revision: str
     card_keys: tuple[str, ...] = ()
+    payers: tuple[str, ...] | None = ()
+    devices: tuple[str, ...] | None = ()
+    addresses: tuple[str, ...] | None = ()
+    sub_merchant: str | None = ""
+    identity: PaymentIdentity | None = None
 
 
 class QuotaState(NamedTuple):

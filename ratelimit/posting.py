@@ -6,7 +6,7 @@ group's or the platform's counters stand under a tag that no merchant id can spe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,8 +47,9 @@ class Prepared:
 def find_counters(plan: Plan, query: LimitQuery) -> list[Counter] | OverLimit:
     """Return each counter that the request is counted by, or why it cannot be.
 
-    During a rotation a card has two keys, and its quota counts under both: replicas that know one of them and
-    replicas that know both then agree on the counter they share, which holds the whole count.
+    During a rotation a card has two keys, as payers, devices and addresses have, and its quota counts under both:
+    replicas that know one of them and replicas that know both then agree on the counter they share, which holds the
+    whole count.
     """
     counters: list[Counter] = []
     for limit in plan.counted:
@@ -58,31 +59,61 @@ def find_counters(plan: Plan, query: LimitQuery) -> list[Counter] | OverLimit:
             counters.append(Counter(limit))
             continue
         found = counters_of(limit, query)
-        if found is None and not (limit.passes_without_card or limit.is_shadow):
-            return OverLimit(Reason.CARD_MISSING, detail=f"quota {limit.quota} counts per card")
+        refusal = _lacking(limit, query) if found is None else None
+        if refusal is not None:
+            return refusal
         counters.extend(found or ())
     return counters
 
 
 def counters_of(limit: Limit, query: LimitQuery) -> list[Counter] | None:
     """Return the counters of a limit with dimensions; None when the request lacks one of them."""
-    suffixes = [""]
-    for dimension in limit.dimensions:
-        values = _values(dimension, query)
-        if not values:
-            return None
-        suffixes = [f"{suffix}:{value}" for suffix in suffixes for value in values]
-    if not limit.subject:
-        return [Counter(limit, suffix) for suffix in suffixes]
-    members = _values(limit.subject, query)
-    # One counter for each key of the subject: a member stands in it under one name only.
-    return [Counter(limit, suffix, member) for suffix in suffixes for member in members[:1]] or None
+    parts = [_VALUES[dimension](query) for dimension in limit.dimensions]
+    members = _VALUES[limit.subject](query) if limit.subject else ("",)
+    if not members or not all(parts):
+        return None
+    counters = []
+    # Values under one key belong together: nobody counts a card under the new key and its payer under the old one.
+    for place in range(max((len(values) for values in parts if values), default=1)):
+        suffix = "".join(f":{_at(values, place)}" for values in parts if values)
+        # One counter for each key of the dimensions: a member stands in it under one name only.
+        counters.append(Counter(limit, suffix, _at(members, place)))
+    return counters
 
 
-def _values(dimension: str, query: LimitQuery) -> Sequence[str]:
-    if dimension == "operation":
-        return (query.operation,)
-    return query.card_keys if dimension == "card" else ()
+def _at(values: Sequence[str], place: int) -> str:
+    return values[place] if len(values) > 1 else values[0]
+
+
+def _lacking(limit: Limit, query: LimitQuery) -> OverLimit | None:
+    """Say why a payment without something that the quota counts by is refused; None where it passes uncounted."""
+    if limit.is_shadow:
+        return None
+    named = {name: _VALUES[name](query) for name in (*limit.dimensions, limit.subject) if name}
+    unread = [name for name, values in named.items() if values is None]
+    lacking = [name for name, values in named.items() if not values]
+    if limit.passes_without and not unread:
+        return None
+    reason = Reason.CARD_MISSING if "card" in lacking and not unread else Reason.SUBJECT_MISSING
+    told = f"{', '.join(lacking)}{', which extauthz did not look for' if unread else ''}"
+    return OverLimit(reason, detail=f"quota {limit.quota} counts by {told}")
+
+
+def _sub_merchant(query: LimitQuery) -> Sequence[str] | None:
+    if query.sub_merchant is None:
+        return None
+    return (query.sub_merchant,) if query.sub_merchant else ()
+
+
+_VALUES: Final[Mapping[str, Callable[[LimitQuery], Sequence[str] | None]]] = {
+    "operation": lambda query: (query.operation,),
+    "card": lambda query: query.card_keys,
+    "payer": lambda query: query.payers,
+    "device": lambda query: query.devices,
+    "ip": lambda query: query.addresses,
+    "sub_merchant": _sub_merchant,
+}
+"""Under which names a request has something: two during a rotation of keys; none where it lacks it, None unread."""
 
 
 def prepare(

@@ -74,8 +74,17 @@ class Reason(ReasonEnum):
         "card_missing",
         403,
         "The payment names no card number that the limiter can count.",
-        "A quota with `per: card` applies, the body has no card number, and the quota has no `without_card`.",
+        "A quota with `per: card` applies, the body has no card number, and the quota has no `without`.",
         "Send the card number; or ask the platform to let payments without one pass.",
+        "after_change",
+    )
+    SUBJECT_MISSING = ReasonSpec(
+        "subject_missing",
+        403,
+        "The payment lacks a detail that the limiter counts by.",
+        "A quota per payer, device, ip or sub_merchant applies, the body has none, and the quota has no `without`; or "
+        "extauthz serves an older policy revision that does not look for it.",
+        "Send the payer, device, address or sub-merchant; or ask the platform to let payments without it pass.",
         "after_change",
     )
     SINGLE_LIMIT_EXCEEDED = ReasonSpec(

@@ -32,7 +32,7 @@ class Limit:
         subject: What a distinct quota counts: `card`, `payer`, `device` or `ip`.
         scope: Whose counter it is: `merchant`, `group` or `platform`.
         dimensions: What else has a counter of its own, such as `card`.
-        passes_without_card: A payment without a card is not counted; else it is refused.
+        passes_without: A payment without what it counts by is not counted; else it is refused.
         is_once: A repeat of a payment that is counted already adds nothing.
         is_held: Given back when the upstream provably did not take the payment.
         warn_at: Per cent of the value, ascending, at which an operator wants to know.
@@ -56,7 +56,7 @@ class Limit:
     subject: str = ""
     scope: Literal["merchant", "group", "platform"] = "merchant"
     dimensions: tuple[str, ...] = ()
-    passes_without_card: bool = False
+    passes_without: bool = False
     is_once: bool = False
     is_held: bool = False
     warn_at: tuple[int, ...] = ()

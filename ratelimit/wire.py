@@ -13,7 +13,18 @@ from typing import Final, assert_never
 from google.protobuf.message import DecodeError
 
 from chassis.problem import CONTENT_TYPE, problem_body
-from policy.handoff import ABSENT, DOMAIN, ENTRIES, NONE, VERSION, read_card_keys
+from policy.handoff import (
+    ABSENT,
+    DOMAIN,
+    ENTRIES,
+    NONE,
+    SUB_MERCHANT,
+    UNREAD,
+    VERSION,
+    PaymentIdentity,
+    read_identity,
+    read_keyed,
+)
 from policy.money import MAX_AMOUNT_MINOR
 from protos import envoy_wire_pb2 as wire
 from ratelimit.model import LimitQuery, OverLimit, QuotaState, Verdict, WithinLimit
@@ -25,11 +36,12 @@ _CURRENCY = re.compile(r"[A-Z]{3}\Z")
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,15})\Z")
 _DECISION_ID = re.compile(r"[0-9a-f]{32}\Z")
 _REVISION = re.compile(r"[0-9a-f]{8,64}\Z")
-# Every value but the card key's at once: a seventh of the time of one search a value. No class holds a line break,
-# so eight values joined by line breaks match only value by value.
+# Every value but the keyed ones at once: a seventh of the time of one search a value. No class holds a line break,
+# so the values joined by line breaks match only value by value.
 _HANDOFF = re.compile(
     rf"{re.escape(VERSION)}\n(?!{ABSENT}\n)([A-Za-z0-9_.-]{{1,64}})\n(?!{ABSENT}\n)([A-Za-z0-9_.-]{{1,64}})"
-    rf"\n([A-Z]{{3}}|{NONE})\n(0|[1-9][0-9]{{0,15}}|{NONE})\n([^\n]+)\n([0-9a-f]{{32}})\n([0-9a-f]{{8,64}})\Z"
+    rf"\n([A-Z]{{3}}|{NONE})\n(0|[1-9][0-9]{{0,15}}|{NONE})\n([^\n]+)\n(?!{ABSENT}\n)([A-Za-z0-9_.-]{{1,64}})"
+    r"\n([^\n]+)\n([^\n]+)\n([^\n]+)\n([^\n]+)\n([0-9a-f]{32})\n([0-9a-f]{8,64})\Z"
 )
 _SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
     "merchant_id": _IDENTIFIER,
@@ -38,9 +50,21 @@ _SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
     "amount_minor": _AMOUNT,
     "decision_id": _DECISION_ID,
     "policy_revision": _REVISION,
+    "sub_merchant": SUB_MERCHANT,
 }
 _KEYS: Final = list(ENTRIES)
-_MAY_BE_NONE: Final = frozenset({"currency", "amount_minor"})
+_Subjects = tuple[
+    tuple[str, ...],
+    tuple[str, ...] | None,
+    tuple[str, ...] | None,
+    tuple[str, ...] | None,
+    str | None,
+    PaymentIdentity | None,
+]
+_NO_SUBJECTS: Final = [NONE, UNREAD, UNREAD, UNREAD, UNREAD, NONE]
+_NOTHING: Final[_Subjects] = ((), None, None, None, None, None)
+_MAY_BE_NONE: Final = frozenset({"currency", "amount_minor", "sub_merchant"})
+_KEYED: Final = ("card_key", "payer", "device", "ip")
 
 
 def parse_rate_limit_request(data: bytes) -> LimitQuery | OverLimit:
@@ -77,18 +101,38 @@ def _read_handoff(values: Sequence[str]) -> LimitQuery | OverLimit:
     found = _HANDOFF.match("\n".join(values))
     if found is None:
         return _invalid(_what_is_malformed(values))
-    merchant_id, operation, currency, amount_text, card_key, decision_id, policy_revision = found.groups()
+    merchant_id, operation, currency, amount_text, *subjects, decision_id, policy_revision = found.groups()
     amount = None if amount_text == NONE else int(amount_text)
     if amount is not None and amount > MAX_AMOUNT_MINOR:
         return _invalid("amount_minor is out of range")
     if (amount is None) != (currency == NONE):
         return _invalid("amount_minor and currency come together or not at all")
-    card_keys = read_card_keys(card_key)
-    if card_keys is None:
-        return _invalid("card_key is absent or malformed")
+    read = _NOTHING if subjects == _NO_SUBJECTS else _read_subjects(subjects)
+    if isinstance(read, OverLimit):
+        return read
     return LimitQuery(
-        merchant_id, operation, None if amount is None else currency, amount, decision_id, policy_revision, card_keys
+        merchant_id, operation, None if amount is None else currency, amount, decision_id, policy_revision, *read
     )
+
+
+def _read_subjects(texts: Sequence[str]) -> _Subjects | OverLimit:
+    """Read what a payment is counted by besides its merchant: card to idempotency, in the order of the contract."""
+    card_key, sub_merchant, payer, device, address, identity_text = texts
+    keyed: list[tuple[str, ...] | None] = []
+    for name, text in zip(_KEYED, (card_key, payer, device, address), strict=True):
+        values = read_keyed(text)
+        if values is None and (text != UNREAD or name == "card_key"):
+            return _invalid(f"{name} is absent or malformed")
+        keyed.append(values)
+    identity = None if identity_text == NONE else read_identity(identity_text)
+    if identity is None and identity_text != NONE:
+        return _invalid("idempotency is absent or malformed")
+    # One keyring hashes all of them: two values under different key ids would be counted as if they were two payers.
+    if len({tuple(value.partition(".")[0] for value in values) for values in keyed if values}) > 1:
+        return _invalid("keyed values under different keys")
+    cards, payers, devices, addresses = keyed
+    plain = {NONE: "", UNREAD: None}.get(sub_merchant, sub_merchant)
+    return cards or (), payers, devices, addresses, plain, identity
 
 
 def _what_is_malformed(values: Sequence[str]) -> str:
@@ -98,10 +142,10 @@ def _what_is_malformed(values: Sequence[str]) -> str:
         return "another version of the contract"
     for name, shape in _SHAPES.items():
         value = named[name]
-        is_none = value == NONE and name in _MAY_BE_NONE
+        is_none = name in _MAY_BE_NONE and (value == NONE or (value == UNREAD and name == "sub_merchant"))
         if value == ABSENT or not (is_none or shape.match(value)):
             return f"{name} is absent or malformed"
-    return "card_key is absent or malformed"
+    return "an entry is empty"
 
 
 def _invalid(detail: str) -> OverLimit:

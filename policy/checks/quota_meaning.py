@@ -36,7 +36,7 @@ _WITH: Final[dict[str, tuple[str, Callable[[Quota], bool]]]] = {
     "time_zone": ("daily, weekly, monthly or rolling", lambda quota: quota.interval in _CALENDAR | {"rolling"}),
     "cut_off": ("daily, weekly or monthly", lambda quota: quota.interval in _CALENDAR),
     "start_day": ("weekly or monthly", lambda quota: quota.interval in ("weekly", "monthly")),
-    "without_card": ("per: card, or distinct: card", lambda quota: counts_cards(quota)),
+    "without": ("what a payment may lack, such as per: card", lambda quota: bool(quota.subjects)),
     "local_percent": ("on_store_failure: local", lambda quota: quota.on_store_failure == "local"),
     "on_store_failure": (
         "a counter; a per_transaction quota needs no store",
@@ -45,11 +45,6 @@ _WITH: Final[dict[str, tuple[str, Callable[[Quota], bool]]]] = {
     "warn_at": ("a counter", lambda quota: quota.interval != "per_transaction"),
 }
 """Settings that say nothing without another: what they belong to, and whether it is there."""
-
-
-def counts_cards(quota: Quota) -> bool:
-    """Tell whether a quota needs the card of a payment."""
-    return "card" in quota.dimensions or quota.distinct == "card"
 
 
 def check_quota_meaning(parts: Parts, index: int, quota: Quota) -> None:

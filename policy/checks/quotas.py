@@ -6,14 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from policy.attributes import SUBJECT_ATTRIBUTES
 from policy.checks.common import check_known, check_unique
-from policy.checks.quota_meaning import check_quota_meaning, counts_cards
+from policy.checks.quota_meaning import check_quota_meaning
 from policy.diagnostics import quote
 from policy.handoff import MAX_CARD_KEYS
 from policy.names import QUOTAS_FILE
 from policy.parts import Parts
 from policy.schema.merchants import Merchant, MerchantsFile
-from policy.schema.quotas import Quota, QuotasFile
+from policy.schema.profiles import Profile
+from policy.schema.quotas import KEYED_SUBJECTS, Quota, QuotasFile
 from policy.schema.routes import Operation, RoutesFile
 
 MAX_COUNTERS: Final = 64
@@ -32,15 +34,15 @@ def check_quotas(parts: Parts) -> None:
         check_quota_meaning(parts, index, quota)
         _check_values(parts, index, quota)
         _check_operations(parts, index, quota)
-        _check_card_operations(parts, index, quota)
+        _check_subject_operations(parts, index, quota)
     _check_counters(parts, file)
     _check_subjects(parts, file)
     _check_cover(parts, file)
 
 
-def _check_card_operations(parts: Parts, index: int, quota: Quota) -> None:
+def _check_subject_operations(parts: Parts, index: int, quota: Quota) -> None:
     routes = parts.find(RoutesFile)
-    if not counts_cards(quota) or routes is None or not parts.has_all_profiles:
+    if not quota.subjects or routes is None or not parts.has_all_profiles:
         return
     operations = {operation.operation: operation for operation in routes.operations}
     profiles = {profile.profile: profile for profile in parts.profiles().values()}
@@ -49,9 +51,17 @@ def _check_card_operations(parts: Parts, index: int, quota: Quota) -> None:
         if operation is None:
             continue
         profile = profiles.get(operation.profile or "")
-        if profile is None or profile.card_number is None:
-            message = f"operation {quote(name)} reads no card_number, so there is no card to count"
+        lacking = [subject for subject in sorted(quota.subjects) if not _reads(profile, subject)]
+        if lacking:
+            where = ", ".join(SUBJECT_ATTRIBUTES.get(subject, "card_number") for subject in lacking)
+            message = f"operation {quote(name)} reads no {where}, so there is no {', '.join(lacking)} to count"
             parts.add(QUOTAS_FILE, ("quotas", index, "operations", position), "P077", message)
+
+
+def _reads(profile: Profile | None, subject: str) -> bool:
+    if profile is None:
+        return False
+    return profile.card_number is not None if subject == "card" else SUBJECT_ATTRIBUTES[subject] in profile.attributes
 
 
 def _check_counters(parts: Parts, file: QuotasFile) -> None:
@@ -62,9 +72,10 @@ def _check_counters(parts: Parts, file: QuotasFile) -> None:
             continue
         for name in set(quota.operations):
             before = counters[name]
-            counters[name] += MAX_CARD_KEYS if "card" in quota.dimensions else 1
+            counters[name] += MAX_CARD_KEYS if quota.subjects & KEYED_SUBJECTS & {*quota.dimensions} else 1
             if before <= MAX_COUNTERS < counters[name]:
-                message = f"more than {MAX_COUNTERS} counters for operation {quote(name)}; per: card takes two"
+                what = f"more than {MAX_COUNTERS} counters for operation {quote(name)}"
+                message = f"{what}; per: card, payer, device or ip takes two"
                 parts.add(QUOTAS_FILE, ("quotas", index, "id"), "P078", message)
 
 

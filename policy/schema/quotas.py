@@ -13,12 +13,14 @@ Metric = Literal["count", "amount", "distinct", "in_flight"]
 Interval = Literal[
     "per_transaction", "per_second", "rate", "sliding", "rolling", "daily", "weekly", "monthly", "lifetime"
 ]
-Subject = Literal["card"]
-Dimension = Literal["merchant", "group", "platform", "operation", "card"]
+Subject = Literal["card", "payer", "device", "ip"]
+Dimension = Literal["merchant", "group", "platform", "operation", "sub_merchant", "card", "payer", "device", "ip"]
 StartDay = Annotated[
     str, Field(pattern=r"^(monday|tuesday|wednesday|thursday|friday|saturday|sunday|[1-9]|1[0-9]|2[0-8])$")
 ]
 
+KEYED_SUBJECTS: Final = frozenset({"card", "payer", "device", "ip"})
+"""What is handed over as keyed hashes, so that the operator's keys are needed."""
 SCOPES: Final = ("merchant", "group", "platform")
 """Whose counter it is in the end; one of them, the merchant unless another is written."""
 
@@ -53,7 +55,7 @@ class Quota(FileModel):
     id: Identifier
     owner: Text
     metric: Metric = Field(
-        description="count: requests; amount: minor units; distinct: different cards; "
+        description="count: requests; amount: minor units; distinct: different cards, payers, devices or addresses; "
         "in_flight: requests at the same time."
     )
     distinct: Subject | None = Field(None, description="What metric distinct counts.")
@@ -79,12 +81,13 @@ class Quota(FileModel):
         ("merchant",),
         min_length=1,
         description="What has a counter of its own, or a list of such: [group, card] is each card at each group. "
-        "Without group or platform, each merchant. card needs `card_number` in the profile of every operation.",
+        "Without group or platform, each merchant. The profile of every operation must say where it stands: card as "
+        "`card_number`, the others as the attributes merchant.sub_id, payer.id, device.id, payer.ip.",
     )
-    without_card: Unlimited | None = Field(
+    without: Unlimited | None = Field(
         None,
-        description="With per: card: payments without a card number are not counted. Without it they are refused "
-        "(card_missing).",
+        description="Payments without the card, payer, device, ip or sub_merchant that the quota counts by are not "
+        "counted. Without it they are refused (card_missing, subject_missing).",
     )
     currency: CurrencyCode | None = Field(None, description="Needed with amount, forbidden otherwise.")
     counts: Literal["attempts", "authorized"] = Field(
@@ -119,6 +122,11 @@ class Quota(FileModel):
     def dimensions(self) -> tuple[str, ...]:
         """What else a counter belongs to, in the order written."""
         return tuple(each for each in self.per if each not in SCOPES)
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        """What of the payment it counts by, so that a payment may lack it: card, payer, device, ip, sub_merchant."""
+        return frozenset({*self.dimensions, self.distinct or "operation"} - {"operation"})
 
 
 class Reservation(FileModel):

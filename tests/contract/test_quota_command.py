@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from chassis.clock import SystemClock
 from helpers.services import copy_policies
+from helpers.store_fleets import clustered
 from helpers.valkey import SERVERS, administrator, running
 from policy.loader import load_policy_set
 from ratelimit.compile import compile_tables
@@ -34,9 +35,9 @@ quotas:
   - {id: held, owner: a, metric: count, interval: daily, operations: [create_payment], limit: 9, counts: authorized}
   - {id: open, owner: a, metric: in_flight, operations: [create_payment], limit: 9}
   - {id: each_card, owner: a, metric: count, interval: daily, operations: [create_payment], limit: 9, per: card,
-     without_card: {owner: a, reason: b}}
+     without: {owner: a, reason: b}}
   - {id: cards, owner: a, metric: distinct, distinct: card, interval: daily, operations: [create_payment], limit: 9,
-     without_card: {owner: a, reason: b}}
+     without: {owner: a, reason: b}}
   - {id: everybody, owner: a, metric: count, interval: daily, operations: [create_payment], limit: 9, per: platform}
 """
 
@@ -176,3 +177,13 @@ async def test_a_record_that_cannot_be_written_keeps_the_count(server, policies)
 async def test_show_refuses_in_words(policies, words, why):
     result = await quota("show", "--policies", policies, *words)
     assert (result.exit_code, why in result.output, "secret" in result.output) == (2, True, False), result.output
+
+
+@pytest.mark.slow
+async def test_a_cluster_is_looked_at_and_reset_where_the_merchant_stands(tmp_path, policies):
+    async with clustered(tmp_path) as cluster:
+        rows = await shown(cluster.url, policies)
+        assert {name for name, row in rows.items() if row.get("used") == 0} == set(rows) - {"single", "each_card"}
+        result = await reset(cluster.url, policies, "day")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.output)["counters"] == "0"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chassis.secret_file import SecretInvalid
 from extauthz.card_keys import MAX_KEY_BYTES, MIN_KEY_BYTES, CardKeyring, is_card_number, read_card_keys_file
-from policy.handoff import MAX_CARD_KEYS, read_card_keys, write_card_keys
+from policy.handoff import MAX_CARD_KEYS, read_keyed, write_keyed
 
 KEY_IDS = st.from_regex(r"[a-z0-9-]{1,16}", fullmatch=True)
 KEYS = st.binary(min_size=MIN_KEY_BYTES - 2, max_size=MIN_KEY_BYTES + 2)
@@ -36,7 +36,7 @@ def test_any_file_is_a_keyring_or_invalid_and_no_problem_shows_a_key(tmp_path, c
     assert len(set(keyring.key_ids)) == len(keyring.secrets)
     assert all(MIN_KEY_BYTES <= len(secret.secret) <= MAX_KEY_BYTES for secret in keyring.secrets)
     keys = keyring.card_keys("4111111111111111")
-    assert read_card_keys(write_card_keys(keys)) == keys
+    assert read_keyed(write_keyed(keys)) == keys
 
 
 def _read(path: str) -> CardKeyring | str:
@@ -48,9 +48,9 @@ def _read(path: str) -> CardKeyring | str:
 
 @given(st.one_of(st.text(max_size=140), st.from_regex(r"[a-z0-9-]{1,17}\.[A-Za-z0-9_=-]{42,44}(,.*)?", fullmatch=True)))
 def test_any_text_is_card_keys_in_their_one_form_or_refused(text):
-    keys = read_card_keys(text)
+    keys = read_keyed(text)
     if keys is not None:
-        assert write_card_keys(keys) == text
+        assert write_keyed(keys) == text
         assert len(keys) <= MAX_CARD_KEYS
         assert all(CARD_KEY.match(key) for key in keys)
         assert len({key.partition(".")[0] for key in keys}) == len(keys)

@@ -28,7 +28,11 @@ from ratelimit.wire import parse_rate_limit_request, render_rate_limit_response
 FUZZ = settings(max_examples=200, deadline=None)
 STAMP = Stamp("d" * 32, "a" * 16, "https://docs.test/errors.md", "tollhouse")
 GOOD_ENTRIES = dict(
-    zip(ENTRIES, ["1", "m_active", "create_payment", "EUR", "100", "none", "d" * 32, "a" * 16], strict=True)
+    zip(
+        ENTRIES,
+        ["2", "m_active", "create_payment", "EUR", "100", *["none"] * 6, "d" * 32, "a" * 16],
+        strict=True,
+    )
 )
 HEADER_NAMES = st.sampled_from(["authorization", "x-tollhouse-review", "x-tollhouse-", "X-Tollhouse-A"])
 HEADER_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)

@@ -17,12 +17,17 @@ from protos import envoy_wire_pb2 as wire
 from protos import health_pb2
 
 HANDOFF: dict[str, Any] = {
-    "handoff": "1",
+    "handoff": "2",
     "merchant_id": "m_active",
     "operation": "create_payment",
     "currency": "EUR",
     "amount_minor": "1250",
     "card_key": "none",
+    "sub_merchant": "none",
+    "payer": "none",
+    "device": "none",
+    "ip": "none",
+    "idempotency": "none",
     "decision_id": "0123456789abcdef0123456789abcdef",
     "policy_revision": "0123456789abcdef",
 }

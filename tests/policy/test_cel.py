@@ -169,5 +169,6 @@ def test_catalogue_has_every_leaf_and_no_body_may_set_a_fact_of_the_gate():
     settable = {name.split(".")[0] for name, attribute in catalogue.items() if attribute.is_from_body}
     assert settable == {"payment", "card", "merchant", "payer", "payee", "device", "shipping", "billing"}
     assert [name for name in catalogue if name.startswith("merchant.") and catalogue[name].is_from_body] == [
-        "merchant.id"
+        "merchant.id",
+        "merchant.sub_id",
     ]

@@ -237,9 +237,9 @@ DEFECTS = [
         ("quotas.yaml", "interval: daily", "interval: per_transaction\n    per: ⟦card"),
     ),
     (
-        "without_card where no card counts",
+        "without where no card counts",
         "P072",
-        ("quotas.yaml", "interval: daily", "interval: daily\n    ⟦without_card: {owner: a, reason: b}"),
+        ("quotas.yaml", "interval: daily", "interval: daily\n    ⟦without: {owner: a, reason: b}"),
     ),
     # rules
     (

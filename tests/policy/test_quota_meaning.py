@@ -41,7 +41,7 @@ def problems(tmp_path, quota: str, merchants: str = "") -> list[tuple[str, str]]
         COUNT + "interval: daily, per: [platform, operation]",
         "metric: in_flight, limit: 5, lease: 30s",
         "metric: distinct, distinct: card, interval: sliding, length: 1h, limit: 5",
-        "metric: distinct, distinct: card, interval: daily, limit: 5, without_card: {owner: a, reason: b}",
+        "metric: distinct, distinct: card, interval: daily, limit: 5, without: {owner: a, reason: b}",
     ],
 )
 def test_what_fits_together_is_taken(tmp_path, quota):

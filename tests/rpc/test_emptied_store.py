@@ -14,12 +14,17 @@ from protos import envoy_wire_pb2 as wire
 from tollhouse.embedded_store import EmbeddedStore
 
 PAYMENT = {
-    "handoff": "1",
+    "handoff": "2",
     "merchant_id": "m_daily",
     "operation": "create_payment",
     "currency": "EUR",
     "amount_minor": "9000",
     "card_key": "none",
+    "sub_merchant": "none",
+    "payer": "none",
+    "device": "none",
+    "ip": "none",
+    "idempotency": "none",
     "decision_id": "d" * 32,
     "policy_revision": "a" * 16,
 }

@@ -36,12 +36,17 @@ quotas:
 
 def payment(number: int, amount: int = 1000) -> dict[str, str]:
     return {
-        "handoff": "1",
+        "handoff": "2",
         "merchant_id": "m_active",
         "operation": "create_payment",
         "currency": "EUR",
         "amount_minor": str(amount),
         "card_key": "none",
+        "sub_merchant": "none",
+        "payer": "none",
+        "device": "none",
+        "ip": "none",
+        "idempotency": "none",
         "decision_id": f"{number:032x}",
         "policy_revision": "a" * 16,
     }

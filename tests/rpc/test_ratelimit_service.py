@@ -20,12 +20,17 @@ OK = wire.RateLimitResponse.OK
 
 def handoff(**changes):
     return {
-        "handoff": "1",
+        "handoff": "2",
         "merchant_id": "m_active",
         "operation": "create_payment",
         "currency": "EUR",
         "amount_minor": "1000",
         "card_key": "none",
+        "sub_merchant": "none",
+        "payer": "none",
+        "device": "none",
+        "ip": "none",
+        "idempotency": "none",
         "decision_id": "d" * 32,
         "policy_revision": "a" * 16,
         **changes,
@@ -70,7 +75,7 @@ async def test_currency_without_a_quota_is_refused(running):
 
 
 async def test_handoff_that_is_absent_is_refused(running):
-    entries = {name: "absent" if name != "handoff" else "1" for name in handoff()}
+    entries = {name: "absent" if name != "handoff" else "2" for name in handoff()}
     assert reason(await should_rate_limit(running, entries)) == "handoff_invalid"
 
 

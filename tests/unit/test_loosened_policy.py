@@ -162,7 +162,7 @@ def test_many_new_merchants_share_lines_that_name_each_one(tmp_path):
 
 
 def test_card_quota_that_lets_payments_without_a_card_pass_is_said(tmp_path):
-    written = "    without_card: # taken out, a payment without a card number is refused (card_missing)\n"
+    written = "    without: # taken out, a payment without a card number is refused (card_missing)\n"
     written += "      owner: risk-operations\n"
     written += "      reason: bank transfers have no card; the quotas of the merchant still count them\n"
     tightened = sentences(tmp_path / "tighter", "quotas.yaml", written, "")
@@ -171,4 +171,4 @@ def test_card_quota_that_lets_payments_without_a_card_pass_is_said(tmp_path):
     after = load_policy_set(policies)
     edit(policies / "quotas.yaml", written, "")
     said = ratelimit.changes.loosened(load_policy_set(policies), after)
-    assert said == ["quota payments_per_card_per_day no longer counts payments without a card"]
+    assert said == ["quota payments_per_card_per_day no longer counts payments without what it counts by"]

@@ -12,7 +12,7 @@ from chassis.secret_file import SecretInvalid
 from extauthz.card_keys import CardKeyFile, CardKeyring, CardSecret, is_card_number, read_card_keys_file
 from extauthz.server import KeyringLog
 from helpers.cards import NEW, OLD, TEST_CARD, key_line, write_card_keys_file
-from policy.handoff import read_card_keys, write_card_keys
+from policy.handoff import read_keyed, write_keyed
 
 KEY = base64.b64encode(bytes(range(7, 39))).decode()
 
@@ -25,8 +25,8 @@ def test_card_key_is_the_hmac_of_the_digits_under_the_key_id():
 def test_hand_off_reads_what_a_keyring_writes():
     both = CardKeyring((NEW, OLD)).card_keys(TEST_CARD)
     assert [key.partition(".")[0] for key in both] == ["k2", "k1"]
-    assert read_card_keys(write_card_keys(both)) == both
-    assert read_card_keys(write_card_keys(())) == ()
+    assert read_keyed(write_keyed(both)) == both
+    assert read_keyed(write_keyed(())) == ()
 
 
 @pytest.mark.parametrize(

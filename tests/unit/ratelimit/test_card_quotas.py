@@ -63,7 +63,7 @@ async def test_payment_without_a_card_is_refused():
 
 
 async def test_payment_without_a_card_passes_only_where_it_is_written_and_costs_the_merchant():
-    rig = Rig(replace(PER_CARD, passes_without_card=True), MERCHANT)
+    rig = Rig(replace(PER_CARD, passes_without=True), MERCHANT)
     for used in (1, 2, 3):
         verdict = await rig.pay(card=None)
         assert [(state.quota, state.used) for state in verdict.states] == [("merchant", used)]

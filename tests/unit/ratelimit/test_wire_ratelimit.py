@@ -14,12 +14,17 @@ from ratelimit.reasons import Reason
 from ratelimit.wire import parse_rate_limit_request, render_rate_limit_response
 
 HANDOFF = {
-    "handoff": "1",
+    "handoff": "2",
     "merchant_id": "m_1",
     "operation": "create_payment",
     "currency": "EUR",
     "amount_minor": "1250",
     "card_key": "none",
+    "sub_merchant": "none",
+    "payer": "none",
+    "device": "none",
+    "ip": "none",
+    "idempotency": "none",
     "decision_id": "d" * 32,
     "policy_revision": "abcd1234abcd1234",
 }
@@ -83,7 +88,7 @@ def test_entry_that_is_absent_or_malformed_is_refused(key, value):
     query = parse(message({**HANDOFF, key: value}))
     accepted_as_name = {"merchant_id": {"1.0", "-1", "1e3", "01", "9" * 17, "9007199254740992"}}
     names = accepted_as_name["merchant_id"]
-    if key in ("merchant_id", "operation") and value in names:
+    if key in ("merchant_id", "operation", "sub_merchant") and value in names:
         assert isinstance(query, LimitQuery)  # a name of no merchant and no operation: refused by `match`
     elif key == "policy_revision" and value in ("9" * 17, "9007199254740992"):
         assert isinstance(query, LimitQuery)  # digits are hex too; the revision is only recorded
@@ -99,7 +104,7 @@ def test_entry_that_is_absent_or_malformed_is_refused(key, value):
         pytest.param(message({}), id="no entries"),
         pytest.param(message(dict(reversed(HANDOFF.items()))), id="another order"),
         pytest.param(message({**HANDOFF, "more": "1"}), id="one entry more"),
-        pytest.param(message({**HANDOFF, "handoff": "2"}), id="another version"),
+        pytest.param(message({**HANDOFF, "handoff": "1"}), id="another version"),
         pytest.param(message({**HANDOFF, "amount_minor": "none"}), id="currency without amount"),
         pytest.param(message(hits_addend=5), id="hits"),
         pytest.param(message(descriptor=wire.RateLimitDescriptor(is_negative_hits=True)), id="negative hits"),
@@ -155,3 +160,35 @@ def test_within_limit_renders_ok_with_one_status():
 @given(st.binary(max_size=300))
 def test_any_bytes_parse_or_are_over_limit(data):
     assert isinstance(parse_rate_limit_request(data), LimitQuery | OverLimit)
+
+
+IDENTITY = f"{'I' * 43}.{'D' * 43}"
+
+
+def test_what_a_payment_is_counted_by_is_read():
+    changes = {"sub_merchant": "s.1", "payer": f"{KEY_2},{KEY_1}", "device": "unread", "idempotency": IDENTITY}
+    query = parse(message({**HANDOFF, **changes}))
+    assert (query.sub_merchant, query.payers, query.devices, query.addresses) == ("s.1", (KEY_2, KEY_1), None, ())
+    assert query.identity == ("I" * 43, "D" * 43)
+
+
+def test_what_the_gate_did_not_look_for_is_not_none():
+    entries = {**HANDOFF, **dict.fromkeys(("sub_merchant", "payer", "device", "ip"), "unread")}
+    query = parse(message(entries))
+    assert [query.sub_merchant, query.payers, query.devices, query.addresses] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"card_key": "unread"}, id="a card is always looked for"),
+        pytest.param({"card_key": KEY_1, "payer": KEY_2}, id="other keys for card and payer"),
+        pytest.param({"card_key": f"{KEY_1},{KEY_2}", "ip": KEY_1}, id="one key and two"),
+        pytest.param({"idempotency": "unread"}, id="no identity"),
+        pytest.param({"idempotency": IDENTITY[:-1]}, id="a short digest"),
+        pytest.param({"idempotency": f"{IDENTITY}\n"}, id="a line feed"),
+        pytest.param({"payer": "p-77"}, id="a payer as it is"),
+    ],
+)
+def test_subject_of_another_shape_is_refused(changes):
+    assert parse(message({**HANDOFF, **changes})).reason is Reason.HANDOFF_INVALID

@@ -24,7 +24,7 @@ quotas:
     counts: authorized
   - {id: open, owner: a, metric: in_flight, operations: [create_payment], limit: 2}
   - {id: cards, owner: a, metric: distinct, distinct: card, interval: daily, operations: [create_payment], limit: 2,
-     without_card: {owner: a, reason: b}}
+     without: {owner: a, reason: b}}
 """
 HEAD = "quota_tests:\n  - name: one\n    at: 2026-03-02T09:00:00+01:00\n    steps:\n"
 
