@@ -46,6 +46,7 @@ service from starting. Errors name the file and the line, never what stands ther
 | `TOLLHOUSE_STORE_PASSWORD_FILE` | the password in one line | at the next connect |
 | `TOLLHOUSE_ADMIN_TOKEN_FILE` | the token in one line | at the next request |
 | `TOLLHOUSE_EVENTS_PUSH_TOKEN_FILE` | the token in one line | at the next event |
+| files in `TOLLHOUSE_CLIENT_CREDENTIALS_DIR` | a secret in one line, or PEM | within 15 seconds |
 | `TOLLHOUSE_TLS_KEY`, `TOLLHOUSE_TLS_CERT`, `TOLLHOUSE_TLS_CLIENT_CA` | PEM | within seconds |
 | `TOLLHOUSE_EVENTS_TLS_KEY`, `TOLLHOUSE_EVENTS_TLS_CERT` | PEM | within seconds |
 
