@@ -124,5 +124,6 @@ def why_not_reset(usage: Usage) -> str:
     if limit.kind is Kind.LEASE:
         return "requests in flight end by themselves"
     if usage.state is None:
-        return "each card has a counter of its own, under a name that only the keyed digest tells"
+        each = " and ".join(limit.dimensions) or limit.subject
+        return f"each {each} has a counter of its own, under a name that only its payments tell"
     return ""

@@ -93,8 +93,9 @@ def _step_words(step: TestStep) -> str:
         return f"outcome {step.outcome}" if step.outcome else "time passes"
     pay = step.pay
     amount = "" if pay.amount_minor is None else f" {pay.amount_minor} {pay.currency}"
-    card = f" card {pay.card}" if pay.card else ""
-    return f"{pay.merchant} {pay.operation}{amount}{card}" + (f", {step.times} times" if step.times > 1 else "")
+    named = {name: getattr(pay, name) for name in ("card", "payer", "device", "ip", "sub_merchant")}
+    about = "".join(f" {name} {word}" for name, word in named.items() if word)
+    return f"{pay.merchant} {pay.operation}{amount}{about}" + (f", {step.times} times" if step.times > 1 else "")
 
 
 @dataclass(slots=True)
@@ -165,8 +166,6 @@ class _Rig:
 
 
 def _query(payment: TestPayment, decision_id: str, revision: str) -> LimitQuery:
-    # As a keyed digest would: one name a card, and nothing of it in a counter's key.
-    card = () if payment.card is None else (f"test.{hashlib.sha256(payment.card.encode()).hexdigest()}",)
     return LimitQuery(
         merchant_id=payment.merchant,
         operation=payment.operation,
@@ -174,8 +173,17 @@ def _query(payment: TestPayment, decision_id: str, revision: str) -> LimitQuery:
         amount_minor=payment.amount_minor,
         decision_id=decision_id,
         policy_revision=revision,
-        card_keys=card,
+        card_keys=_digests(payment.card),
+        payers=_digests(payment.payer),
+        devices=_digests(payment.device),
+        addresses=_digests(payment.ip),
+        sub_merchant=payment.sub_merchant or "",
     )
+
+
+def _digests(word: str | None) -> tuple[str, ...]:
+    """Return what stands for a word as a keyed hash would: one name for each, and nothing of it in a counter's key."""
+    return () if word is None else (f"test.{hashlib.sha256(word.encode()).hexdigest()}",)
 
 
 def _verdict_words(verdict: Verdict) -> str:

@@ -25,6 +25,10 @@ class TestPayment(FileModel):
     card: Identifier | None = Field(
         None, description="A word that stands for a card, the same word for the same card; never a card number."
     )
+    payer: Identifier | None = Field(None, description="A word that stands for the payer's id.")
+    device: Identifier | None = Field(None, description="A word that stands for the device's id.")
+    ip: Identifier | None = Field(None, description="A word that stands for the payer's address, or its /64.")
+    sub_merchant: MerchantId | None = None
 
 
 class TestExpectation(FileModel):
