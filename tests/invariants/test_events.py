@@ -142,7 +142,9 @@ async def test_logout_ends_warm_tokens_on_every_replica(tmp_path):
         for gate in rig.gates:
             assert await pay(gate, of_others) == "allow"
         assert await rig.logout(jti="e-1", sid="s-1") == 200
+        assert await rig.push("credential-change", "e-2", subject) == 202
         assert 'tollhouse_events_total{outcome="repeated",transport="logout"} 1.0' in rig.scrape()
+        assert 'tollhouse_events_total{outcome="repeated",transport="push"} 1.0' in rig.scrape()
         assert 'tollhouse_events_total{outcome="accepted",transport="push"} 1.0' in rig.scrape()
 
 
