@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from helpers.services import copy_policies, edit
+from helpers.services import copy_policies
+from helpers.vouched import vouched_policies
 from policy.envoy_file import EnvoyFileRefused, read_envoy_file
 from tollhouse.__main__ import app
 from tollhouse.envoy_jwt_authn_file import PAYLOAD_KEY, jwt_authn_reference
@@ -73,18 +74,6 @@ DEFECTS = {
 }
 
 
-def vouched(target: Path, more: str = "") -> Path:
-    """Return a copy of the sample set whose one issuer's tokens Envoy verifies."""
-    policies = copy_policies(target)
-    providers = policies / "providers.yaml"
-    text = providers.read_text("utf-8")
-    lines = [line for line in text.splitlines() if not line.strip().startswith(("discovery:", "keys_stale_seconds:"))]
-    providers.write_text("\n".join(lines) + "\n", "utf-8")
-    envoy = f"    verified_by: envoy_jwt_authn\n    payload_in_metadata: {PAYLOAD_KEY}\n{more}"
-    edit(providers, "    allow_http: true", f"{envoy}    allow_http: true")
-    return policies
-
-
 def check(configuration: Path, policies: Path) -> tuple[int, str]:
     run = CliRunner().invoke(app, ["envoy", "check", str(configuration), "--policies", str(policies)])
     return run.exit_code, run.output
@@ -110,20 +99,20 @@ def test_reference_without_a_place_for_the_filter_is_refused():
 
 
 def test_shipped_file_is_good_for_the_set_it_goes_with(tmp_path):
-    status, said = check(SHIPPED, vouched(tmp_path / "set", "    dpop: {}\n"))
+    status, said = check(SHIPPED, vouched_policies(tmp_path / "set", "    dpop: {}\n"))
     assert (status, "good for 1 of 1" in said) == (0, True), said
 
 
 @pytest.mark.parametrize("finding", DEFECTS)
 def test_each_defect_is_found(tmp_path, finding):
-    status, said = check(changed(tmp_path, *DEFECTS[finding]), vouched(tmp_path / "set", "    dpop: {}\n"))
+    status, said = check(changed(tmp_path, *DEFECTS[finding]), vouched_policies(tmp_path / "set", "    dpop: {}\n"))
     assert status == 1
     assert finding in said or finding == "camel case"
     assert finding != "camel case" or "extract_only_without_validation" in said
 
 
 def test_chain_without_or_with_a_late_jwt_authn_is_refused(tmp_path):
-    policies = vouched(tmp_path / "set")
+    policies = vouched_policies(tmp_path / "set")
     assert check(REFERENCE, policies)[0] == 1
     text = SHIPPED.read_text("utf-8")
     begin, end = text.index(FILTER), text.index("          # Who is calling, and may")
@@ -160,4 +149,4 @@ def test_member_in_both_spellings_is_refused(tmp_path):
 
 
 def test_absent_file_is_said(tmp_path):
-    assert check(tmp_path / "absent.yaml", vouched(tmp_path / "set"))[0] == 2
+    assert check(tmp_path / "absent.yaml", vouched_policies(tmp_path / "set"))[0] == 2
