@@ -86,11 +86,14 @@ def check_command(
 
 
 @app.command("test")
-def test_command(directory: Annotated[Path, typer.Argument(help="Directory of the policy set.")]) -> None:
+def policy_test_command(
+    directory: Annotated[Path, typer.Argument(help="Directory of the policy set.")],
+    junit: Annotated[Path | None, typer.Option(help="Write the results to this file as JUnit XML too.")] = None,
+) -> None:
     """Run the tests of a policy set: NAME_test.yaml files, quota tests so far. Exit code 1 when one fails."""
     from tollhouse.quota_test_report import run_policy_tests
 
-    raise typer.Exit(run_policy_tests(directory))
+    raise typer.Exit(run_policy_tests(directory, junit))
 
 
 @app.command("schema")

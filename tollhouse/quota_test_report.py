@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from xml.etree import ElementTree  # written here, never read
 
 from policy.diagnostics import PolicyInvalid, quote
 from policy.loader import PolicySet, load_policy_set
@@ -16,15 +17,16 @@ _SHOWN_DIFFERENCES: Final = 7
 """With title, verdict and what was left out, a failure has at most ten lines."""
 
 
-def run_policy_tests(directory: Path) -> int:
+def run_policy_tests(directory: Path, junit: Path | None = None) -> int:
     """Print each failure and a summary.
 
     Args:
         directory: Of the policy set.
+        junit: Where the results go as JUnit XML too; nowhere for None. Written only when tests were run.
 
     Returns:
         0 when every test passed; 1 when one failed, when there is none, or when the set does not load; 2 when
-        `directory` is no directory.
+        `directory` is no directory, or `junit` cannot be written.
     """
     if not directory.is_dir():
         print(f"tollhouse test: {directory} is not a directory", file=sys.stderr)
@@ -39,7 +41,14 @@ def run_policy_tests(directory: Path) -> int:
     if not policy.tests:
         print("no tests: write NAME_test.yaml and list it in tollhouse.yaml")
         return 1
-    return _report(policy, asyncio.run(run_quota_tests(policy)))
+    results = asyncio.run(run_quota_tests(policy))
+    if junit is not None:
+        try:
+            junit.write_bytes(junit_xml(policy, results))
+        except OSError as error:
+            print(f"tollhouse test: {junit} cannot be written: {error.strerror}", file=sys.stderr)
+            return 2
+    return _report(policy, results)
 
 
 def _report(policy: PolicySet, results: Sequence[TestResult]) -> int:
@@ -56,6 +65,19 @@ def _report(policy: PolicySet, results: Sequence[TestResult]) -> int:
         return 1
     print(f"OK {total} passed, revision {policy.revision}")
     return 0
+
+
+def junit_xml(policy: PolicySet, results: Sequence[TestResult]) -> bytes:
+    """Return results as a JUnit test suite, a test case each."""
+    failures = sum(bool(result.differences) for result in results)
+    suite = ElementTree.Element("testsuite", name="quotas", tests=str(len(results)), failures=str(failures))
+    for result in results:
+        case = ElementTree.SubElement(suite, "testcase", classname=result.file, name=result.name)
+        if result.differences:
+            lines = failure_lines(policy, result)
+            ElementTree.SubElement(case, "failure", message=result.title).text = "\n".join(lines)
+    text: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return text
 
 
 def failure_lines(policy: PolicySet, result: TestResult) -> list[str]:

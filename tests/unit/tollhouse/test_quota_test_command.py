@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
@@ -130,3 +131,16 @@ def test_a_set_that_does_not_load_or_has_no_tests_does_not_pass(tmp_path, capsys
     assert run_policy_tests(policies) == 1
     assert capsys.readouterr().out == "no tests: write NAME_test.yaml and list it in tollhouse.yaml\n"
     assert run_policy_tests(tmp_path / "nowhere") == 2
+
+
+def test_results_are_written_for_build_servers(tmp_path, capsys):
+    assert run(tmp_path, pay(step=", expect: {over: [day]}")) == 1
+    file = tmp_path / "results.xml"
+    result = CliRunner().invoke(app, ["test", str(tmp_path / "policies"), "--junit", str(file)])
+    assert result.exit_code == 1
+    suite = ElementTree.fromstring(file.read_bytes())  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
+    failure = suite.find("testcase[@name='one']/failure")
+    assert failure is not None
+    assert "over: expected day, got none" in failure.text
+    assert run_policy_tests(tmp_path / "policies", tmp_path / "nowhere" / "results.xml") == 2
