@@ -27,6 +27,7 @@ FAKES = {
     "id": 'cat "$FAKES/uid"',
     "docker-compose": "exit 0",
     "debootstrap": "exit 0",
+    "redis-server": "exit 0",
     "h2load": "exit 0",
 }
 
@@ -153,7 +154,12 @@ def test_nothing_is_installed_where_nothing_is_missing(machine):
 
 @pytest.mark.parametrize(
     ("missing", "package"),
-    [("docker-compose", "docker-compose"), ("debootstrap", "debootstrap"), ("h2load", "nghttp2-client")],
+    [
+        ("docker-compose", "docker-compose"),
+        ("debootstrap", "debootstrap"),
+        ("h2load", "nghttp2-client"),
+        ("redis-server", "redis-server"),
+    ],
 )
 @pytest.mark.parametrize("elsewhere", [True, False])
 def test_only_what_is_missing_is_installed(machine, missing, package, elsewhere):
