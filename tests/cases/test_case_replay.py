@@ -10,7 +10,7 @@ from extauthz.model import Allow, Deny, Principal
 from extauthz.reasons import Reason
 from extauthz.servicer import AuthorizationServicer
 from extauthz.tokens.gate import TokenGate
-from helpers.cases import binding, claims, grants, jose, keys, presentation, revocations, signatures  # noqa: F401 - importing registers their builders
+from helpers.cases import binding, claims, grants, introspection, jose, keys, presentation, revocations, signatures  # noqa: F401 - importing registers their builders
 from helpers.cases.not_built import DECIDED_OTHERWISE, NOT_BUILT
 from helpers.cases.registry import BUILDERS, load_cases
 from helpers.cases.replay import Replay

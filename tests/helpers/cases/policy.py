@@ -228,7 +228,7 @@ def case_set(root: Path, issuer_url: str, changes: Sequence[tuple[str, str, str]
     files["quotas.yaml"] = files["quotas.yaml"].replace("MONEY", f"[{', '.join(money)}]")
     for name, old, new in changes:
         assert old in files[name], f"{old!r} is not in {name}"
-        files[name] = files[name].replace(old, new, 1)
+        files[name] = files[name].replace(old, new.replace("ISSUER_URL", issuer_url), 1)
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -175,7 +175,15 @@ async def case_rig(
         log = str(folder / "decisions.jsonl")
         takes_events = any("events:" in text for _, _, text in policy)
         events = "127.0.0.1:0" if takes_events else ""
-        settings = ServiceSettings(policies=str(folder / "policies"), decision_log=log, store=store, events=events)
+        (folder / "credentials").mkdir(mode=0o700)
+        (folder / "credentials" / "main.secret").write_text("a secret of the gate")
+        settings = ServiceSettings(
+            policies=str(folder / "policies"),
+            decision_log=log,
+            store=store,
+            events=events,
+            client_credentials_dir=str(folder / "credentials"),
+        )
         service = extauthz.server.build(settings, clock)
         await service.start()
         server, port = await _served(service, clock)
