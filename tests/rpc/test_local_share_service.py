@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ import pytest
 
 import ratelimit.server
 from chassis.policy_service import PolicyService
+from helpers.life_fleet import free_ports
 from helpers.services import copy_policies, should_rate_limit
+from helpers.store_fleets import Server, started
 from helpers.valkey import SERVERS, running
 from helpers.waiting import until_told
 from policy.settings import ServiceSettings
@@ -118,3 +121,29 @@ async def test_a_store_that_comes_back_judges_again_without_a_restart(tmp_path, 
     used = int(records[-1]["readings"][0]["used"])
     assert records[-1]["readings"][0]["limit"] == "10000"
     assert 1600 <= used <= 1600 + 3 * 1000
+
+
+async def test_a_killed_store_that_kept_its_counts_goes_on_where_it_was(tmp_path):
+    (port,) = free_ports(1)
+    store = Server(tmp_path, port, "--appendonly", "yes", "--appendfsync", "always")
+    async with started(store), sharing(tmp_path, f"redis://127.0.0.1:{port}") as service:
+        await until_told(lambda: is_ready(service))
+        assert reason(await should_rate_limit(service, payment(1, 7000))) == "ok"
+        store.send_signal(signal.SIGKILL)
+        assert store.process is not None
+        await asyncio.to_thread(store.process.wait)
+        found = [reason(await should_rate_limit(service, payment(10 + number))) for number in range(3)]
+        assert found == ["ok", "ok", "store_unavailable"]
+        await store.start()
+        await until_told(lambda: is_ready(service))
+        # 7000 of 10000 are in the store; what passed meanwhile is in this replica's share alone, and stays there.
+        assert reason(await should_rate_limit(service, payment(20, 3001))) == "quota_exceeded"
+        assert reason(await should_rate_limit(service, payment(21, 3000))) == "ok"
+        store.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(store.process.wait)
+        assert reason(await should_rate_limit(service, payment(22, 501))) == "store_unavailable"
+        assert reason(await should_rate_limit(service, payment(23, 500))) == "ok"
+
+
+async def is_ready(service: PolicyService[Any]) -> bool:
+    return "the counter store is not connected" not in service.readiness().warnings
