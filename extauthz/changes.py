@@ -55,8 +55,18 @@ def _operations(old: PolicySet, new: PolicySet) -> Iterator[str]:
             yield f"operation {operation.operation} no longer counts as moving money"
         if operation.forward_token and not known.forward_token:
             yield f"operation {operation.operation} now forwards the access token"
+        yield from (f"operation {operation.operation} {change}" for change in _repeats(known, operation))
         if known.cookies == "refuse" and operation.cookies == "ignore":
             yield f"operation {operation.operation} no longer refuses cookies"
+
+
+def _repeats(before: Operation, after: Operation) -> Iterator[str]:
+    old = before.idempotency.mode if before.idempotency is not None else "none"
+    new = after.idempotency.mode if after.idempotency is not None else "none"
+    if new == "upstream_enforced" != old:
+        yield "counts a repeat on one idempotency key once"
+    if old in ("required", "upstream_enforced") and new in ("none", "optional"):
+        yield "no longer needs an idempotency key"
 
 
 def _demands(before: Operation, after: Operation) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chassis.clock import Clock
 from extauthz.card_keys import CardKeyring
 from extauthz.events.compile import compile_events
+from extauthz.idempotency import IdempotencyRule
 from extauthz.introspection.rules import AskingRule, IssuerAsking
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
@@ -158,5 +159,6 @@ def _operation(policy: PolicySet, operation: Operation, means: _Means) -> Operat
         grant=PaymentGrant.compile(operation.authorization_details, means.audiences),
         refuses_cookies=operation.cookies == "refuse",
         asking=AskingRule.compile(operation.introspect),
+        idempotency=IdempotencyRule.compile(operation, means.keyring),
         signature=SignatureCheck.compile(operation.message_signature, means.signatures),
     )

@@ -17,7 +17,7 @@ from extauthz.routes import select
 from extauthz.tables import OperationPolicy, Tables
 from extauthz.tokens.constraint import unmet_constraint
 from extauthz.tokens.refusals import presentation
-from policy.handoff import NONE, write_keyed
+from policy.handoff import NONE, write_identity, write_keyed
 from policy.merchants import MerchantEntry
 
 
@@ -83,7 +83,7 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
     if refusal is not None:
         return refusal
     is_late = clock.monotonic() > deadline
-    return Unavailable(Reason.DEADLINE_EXCEEDED) if is_late else _allow(operation, authorized, trail.risk)
+    return Unavailable(Reason.DEADLINE_EXCEEDED) if is_late else _allow(operation, request, authorized, trail.risk)
 
 
 async def _authenticate(
@@ -113,7 +113,7 @@ def _authorize(
     tables: Tables, operation: OperationPolicy, request: AuthzRequest, principal: Principal, trail: Trail
 ) -> _Authorized | Deny:
     """Check what the token may, its merchant, then the body, its merchant, and the consent to this payment."""
-    refusal = _token_refusal(operation, request, principal)
+    refusal = _early_refusal(operation, request, principal)
     if refusal is not None:
         return refusal
     named = operation.merchant.merchant_ids(principal.claims)
@@ -135,11 +135,15 @@ def _authorize(
     return _Authorized(principal, merchant, payment, card_keys) if refusal is None else refusal
 
 
-def _token_refusal(operation: OperationPolicy, request: AuthzRequest, principal: Principal) -> Deny | None:
+def _early_refusal(operation: OperationPolicy, request: AuthzRequest, principal: Principal) -> Deny | None:
+    """Refuse what no body makes right."""
     refusal = unmet_constraint(operation.sender_constraint, principal)
     if refusal is None and operation.refuses_cookies and "cookie" in request.headers:
         refusal = presentation("a cookie beside the token")
-    return operation.demands.refusal(principal) if refusal is None else refusal
+    refusal = operation.demands.refusal(principal) if refusal is None else refusal
+    if refusal is None and operation.idempotency is not None:
+        return operation.idempotency.refusal(request)
+    return refusal
 
 
 def _bound_merchant(tables: Tables, named: frozenset[str], trail: Trail) -> MerchantEntry | Deny:
@@ -211,10 +215,10 @@ def _risk_refusal(risk: RiskOutcome, operation: OperationPolicy, principal: Prin
     return None
 
 
-def _allow(operation: OperationPolicy, authorized: _Authorized, risk: RiskOutcome) -> Allow:
+def _allow(operation: OperationPolicy, request: AuthzRequest, authorized: _Authorized, risk: RiskOutcome) -> Allow:
     """Return the one answer that lets a request pass; `decide` alone calls it, at its end."""
     return Allow(
-        handoff=_handoff(operation, authorized),
+        handoff=_handoff(operation, request, authorized),
         forward_token=operation.forward_token,
         is_review=risk.verdict == "review",
         dpop_nonce=authorized.principal.next_nonce,
@@ -222,15 +226,18 @@ def _allow(operation: OperationPolicy, authorized: _Authorized, risk: RiskOutcom
     )
 
 
-def _handoff(operation: OperationPolicy, authorized: _Authorized) -> dict[str, str]:
+def _handoff(operation: OperationPolicy, request: AuthzRequest, authorized: _Authorized) -> dict[str, str]:
     """Return the values of the hand-off contract that this step knows; all text, never empty."""
     payment = authorized.payment if operation.moves_money else {}
+    identity = None
+    if operation.idempotency is not None:
+        identity = operation.idempotency.identity(request, authorized.principal, authorized.merchant.id)
     return {
         "merchant_id": authorized.merchant.id,
         "operation": operation.operation,
         "currency": str(payment.get(CURRENCY, NONE)),
         "amount_minor": str(payment.get(AMOUNT, NONE)),
         "card_key": write_keyed(authorized.card_keys),
-        "idempotency": NONE,
+        "idempotency": write_identity(identity),
         **operation.subjects.entries(authorized.payment),
     }

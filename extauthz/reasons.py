@@ -233,6 +233,22 @@ class Reason(ReasonEnum):
         "Send one UTF-8 JSON object with each key once and `content-type: application/json`.",
         "after_change",
     )
+    IDEMPOTENCY_MISSING = ReasonSpec(
+        "idempotency_missing",
+        400,
+        "The request has no idempotency key.",
+        "The operation's `idempotency` in routes.yaml requires the header that it names.",
+        "Send a key that is new for each payment and the same when a payment is sent again.",
+        "after_change",
+    )
+    IDEMPOTENCY_INVALID = ReasonSpec(
+        "idempotency_invalid",
+        400,
+        "The idempotency key could not be read without ambiguity.",
+        "The header is empty, too long, there twice, or neither a plain word nor one quoted string.",
+        "Send one key of letters, digits and hyphens, such as a UUID, bare or in quotes.",
+        "after_change",
+    )
     AMOUNT_MISSING = ReasonSpec(
         "amount_missing",
         400,

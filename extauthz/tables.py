@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from extauthz.card_keys import CardKeyring
 from extauthz.events.reader import EventReader
+from extauthz.idempotency import IdempotencyRule
 from extauthz.introspection.rules import AskingRule
 from extauthz.payment import BodyReader
 from extauthz.risk import RuleSet
@@ -37,6 +38,7 @@ class OperationPolicy:
         refuses_cookies: No cookie may come beside the token.
         signature: What the client must sign; None where it need not.
         asking: When the issuer is asked whether the token is still good; None: never.
+        idempotency: What is asked of an idempotency key; None: nothing.
     """
 
     operation: str
@@ -52,6 +54,7 @@ class OperationPolicy:
     refuses_cookies: bool = False
     signature: SignatureCheck | None = None
     asking: AskingRule | None = None
+    idempotency: IdempotencyRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from policy.diagnostics import Problem
 from policy.loader import PolicySet
-from policy.names import QUOTAS_FILE
+from policy.names import QUOTAS_FILE, ROUTES_FILE
 from policy.schema.quotas import KEYED_SUBJECTS
 
 _NO_QUOTA_KEYS = "the quota counts by keyed hashes, and the service was given no --card-key-file"
+_NO_IDENTITY_KEYS = "payments are told apart by keyed hashes, and the service was given no --card-key-file"
 _NO_KEYS = "card numbers are read, and the service was given no --card-key-file"
 
 
@@ -26,4 +27,9 @@ def missing_card_keys(policy: PolicySet) -> tuple[Problem, ...]:
         for index, quota in enumerate(policy.quotas.quotas)
         if quota.subjects & (KEYED_SUBJECTS - {"card"})  # a card's profile has its own problem
     )
-    return (*cards, *quotas)
+    routes = (
+        policy.problem(ROUTES_FILE, ("operations", index, "idempotency"), "P044", _NO_IDENTITY_KEYS)
+        for index, operation in enumerate(policy.routes.operations)
+        if operation.idempotency is not None and operation.idempotency.mode == "upstream_enforced"
+    )
+    return (*cards, *quotas, *routes)

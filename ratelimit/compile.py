@@ -48,6 +48,7 @@ class _Compiler:
     overrides: Mapping[str, tuple[Override, ...]]
     countings: Mapping[str, Counting]
     hold_seconds: int
+    repeat_seconds: int
 
     @classmethod
     def of(cls, policy: PolicySet) -> _Compiler:
@@ -60,6 +61,7 @@ class _Compiler:
             overrides,
             {quota.id: Counting.of(quota) for quota in policy.quotas.quotas},
             duration_seconds(policy.quotas.reservation.hold),
+            duration_seconds(policy.quotas.reservation.idempotency),
         )
 
     def plans(self, subject: _Subject, shared: dict[object, Mapping[str, Plan]]) -> Mapping[str, Plan]:
@@ -81,13 +83,17 @@ class _Compiler:
     def _plan(self, operation: Operation, subject: _Subject) -> Plan:
         limits = [limit for limit in self._limits(operation, subject) if limit is not None]
         counted = tuple(limit for limit in limits if not limit.is_single)
+        idempotency = operation.idempotency
+        is_enforced = idempotency is not None and idempotency.mode == "upstream_enforced"
+        repeat_seconds = self.repeat_seconds if is_enforced else 0
         return Plan(
             moves_money=operation.moves_money,
             single=tuple(limit for limit in limits if limit.is_single),
             counted=counted,
             covered_currencies=frozenset(self._covered(operation, subject)),
-            is_held=any(limit.is_held or limit.metric == "in_flight" for limit in counted),
+            is_held=any(limit.is_held or limit.metric == "in_flight" for limit in counted) or repeat_seconds > 0,
             hold_seconds=self.hold_seconds,
+            repeat_seconds=repeat_seconds,
         )
 
     def _limits(self, operation: Operation, subject: _Subject) -> Iterator[Limit | None]:

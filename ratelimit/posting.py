@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from policy.merchants import MerchantEntry
-from ratelimit.ledger import Entry, Hold, Kind, Posting
+from ratelimit.ledger import Entry, Hold, Identity, Kind, Posting
 from ratelimit.model import LimitQuery, OverLimit
 from ratelimit.reasons import Reason
 from ratelimit.tables import Limit, Plan
@@ -186,7 +186,11 @@ def _pace(limit: Limit, value: int) -> tuple[int, int]:
 
 def _hold(plan: Plan, query: LimitQuery, merchant: MerchantEntry) -> Hold:
     about = hold_about(merchant.id, query.currency, query.amount_minor)
-    return Hold(hold_key(merchant.id, query.decision_id), query.decision_id, about, plan.hold_seconds)
+    identity = None
+    if plan.repeat_seconds and query.identity is not None:
+        key = f"{_PREFIX}{{{merchant.id}}}:once:{query.identity.key}"
+        identity = Identity(key, query.identity.digest, plan.repeat_seconds)
+    return Hold(hold_key(merchant.id, query.decision_id), query.decision_id, about, plan.hold_seconds, identity)
 
 
 def hold_key(merchant_id: str, decision_id: str) -> str:

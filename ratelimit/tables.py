@@ -83,6 +83,7 @@ class Plan:
         covered_currencies: Currencies with an enforced amount quota or a written `unlimited`.
         is_held: Something is given back or leased, so the payment waits for its outcome.
         hold_seconds: How long it waits.
+        repeat_seconds: How long a repeat of a payment is known as one; 0 where its upstream may carry it out again.
     """
 
     moves_money: bool
@@ -91,6 +92,7 @@ class Plan:
     covered_currencies: frozenset[str]
     is_held: bool = False
     hold_seconds: int = 86_400
+    repeat_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def check_routes(parts: Parts) -> None:
         check_pointer(parts, ROUTES_FILE, (*path, "merchant", "claim"), operation.merchant.claim)
         _check_path(parts, index, operation)
         _check_body(parts, index, operation)
+        _check_idempotency(parts, index, operation)
     _check_overlaps(parts, file)
 
 
@@ -89,6 +90,13 @@ def _check_body(parts: Parts, index: int, operation: Operation) -> None:
     if operation.moves_money and missing:
         message = f"profile {quote(operation.profile)} does not say where {', '.join(missing)} stands"
         parts.add(ROUTES_FILE, (*path, "profile"), "P055", message)
+
+
+def _check_idempotency(parts: Parts, index: int, operation: Operation) -> None:
+    section = operation.idempotency
+    if section is not None and section.mode == "upstream_enforced" and not operation.moves_money:
+        message = "upstream_enforced is about payments; without moves_money say required or optional"
+        parts.add(ROUTES_FILE, ("operations", index, "idempotency", "mode"), "P054", message)
 
 
 def _check_overlaps(parts: Parts, file: RoutesFile) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from policy.schema.base import AcrValue, Boolean, ClaimPointer, FileModel, Identifier, Integer, Scope, Text
+from policy.schema.idempotency import Idempotency
 from policy.schema.introspection import AskIssuer
 from policy.schema.providers import HttpUrl
 from policy.schema.signatures import MessageSignature
@@ -104,6 +105,7 @@ class Operation(FileModel):
         None, description="Which requests need the issuer's word of now that the token is still good."
     )
     moves_money: Boolean = Field(description="Needs an amount, a currency and a quota that covers it.")
+    idempotency: Idempotency | None = Field(None, description="The key of a payment that may be sent again.")
     profile: Identifier | None = Field(None, description="Body profile; needed when money moves.")
     forward_token: Boolean = Field(False, description="Leave `authorization` on for the upstream.")
     cookies: Literal["ignore", "refuse"] = Field(

@@ -15,6 +15,7 @@ USER, STRONG = "    caller: user\n", "    step_up: {acr_values: [a]}\n"
 FRESH = "    step_up: {acr_values: [a], max_age_seconds: 60}\n"
 ONE_ACTOR, TWO_ACTORS = "    actor: {allow: [{sub: a}]}\n", "    actor: {allow: [{sub: a}, {sub: b}]}\n"
 NEEDED_ACTOR = "    actor: {allow: [{sub: a}], required: true}\n"
+KEYED, ONCE = "    idempotency: {mode: required}\n", "    idempotency: {mode: upstream_enforced}\n"
 CLAIM = "    merchant: {claim: /merchant_id}\n    moves_money: true\n"
 CLAIMS = "    merchant: {claim: /merchant_id, other_claims: [/m]}\n    moves_money: true\n"
 PICKED = "    merchant: {claim: /merchant_id, several: body_picks}\n    moves_money: true\n"
@@ -40,6 +41,9 @@ def change(tmp_path, before: str, after: str) -> list[str]:
         (ONE_ACTOR, TWO_ACTORS, "lets b act for others"),
         (NEEDED_ACTOR, ONE_ACTOR, "no longer needs an actor"),
         (CONSENT, "", "no longer asks for consent"),
+        ("", ONCE, "counts a repeat on one idempotency key once"),
+        (KEYED, ONCE, "counts a repeat on one idempotency key once"),
+        (ONCE, "", "no longer needs an idempotency key"),
         (CONSENT, CONSENT.replace("/to}", "/other}"), "compares authorization_details otherwise"),
         ("", CLAIMS, "takes the merchant from further claims"),
         ("", PICKED, "lets the body pick among the merchants of a token"),
