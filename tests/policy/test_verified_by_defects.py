@@ -47,6 +47,19 @@ def test_defect_is_reported_where_it_stands(tmp_path, change):
     assert found == [(*place, "P139") for place in marked_places(changed_set(change))]
 
 
+def test_what_needs_keys_of_ours_does_not_go_with_envoys(tmp_path):
+    events = "    events: {audiences: [https://gate.example], transports: [push]}\n"
+    asking = "{endpoint: https://issuer.example/i, client_id: gate, authentication: private_key_jwt"
+    for more in (
+        events,
+        f"    introspection: {asking}, reply: jwt}}\n",
+        f"    introspection: {asking}, opaque_tokens: true}}\n",
+    ):
+        with pytest.raises(PolicyInvalid) as caught:
+            load_policy_set(write_set(tmp_path, provider(ENVOY + more + "revocation: {}\n")))
+        assert {problem.code for problem in caught.value.problems if problem.severity == "error"} == {"P139"}
+
+
 @pytest.mark.parametrize("key", ["", "a key", "a/b", "a" * 65])
 def test_key_that_no_envoy_file_should_have_is_refused(tmp_path, key):
     change = provider(f"    verified_by: envoy_jwt_authn\n    payload_in_metadata: '{key}'\n")

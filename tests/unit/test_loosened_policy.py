@@ -7,6 +7,7 @@ import pytest
 import extauthz.changes
 import ratelimit.changes
 from helpers.services import copy_policies, edit
+from helpers.vouched import vouched_policies
 from policy.loader import load_policy_set
 
 
@@ -172,3 +173,11 @@ def test_card_quota_that_lets_payments_without_a_card_pass_is_said(tmp_path):
     edit(policies / "quotas.yaml", written, "")
     said = ratelimit.changes.loosened(load_policy_set(policies), after)
     assert said == ["quota payments_per_card_per_day no longer counts payments without what it counts by"]
+
+
+def test_signatures_left_to_envoy_are_said(tmp_path):
+    before, after = copy_policies(tmp_path / "before"), vouched_policies(tmp_path / "after")
+    ours, envoys = load_policy_set(before), load_policy_set(after)
+    (said,) = extauthz.changes.loosened(ours, envoys)
+    assert "takes Envoy's word for the signatures of its tokens" in said
+    assert not list(extauthz.changes.loosened(envoys, ours))

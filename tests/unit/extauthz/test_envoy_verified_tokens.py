@@ -12,19 +12,25 @@ import pytest
 import pytest_asyncio
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
+from hypothesis import given
+from hypothesis import strategies as st
 
+from chassis.clock import SystemClock
 from chassis.http_client import HttpClient
-from extauthz.model import Deny, Principal
+from extauthz.model import Deny, Principal, Unavailable
 from extauthz.reasons import Reason
 from extauthz.tokens.cache import ClaimsCache
 from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.providers import compile_providers
+from extauthz.tokens.revocation_feed import FeedPace, RevocationFeed, RevocationRules
+from extauthz.tokens.revocations import MemoryRevocations, Revocation, forget_at
 from extauthz.wire import parse_check_request
 from extauthz.wire_claims import NAMESPACE, read_claims, read_number
 from helpers.clock import FakeClock
 from helpers.issuer import AUDIENCE, NOW, SigningKey, good_claims, mint
 from helpers.requests import authz_request, bearer_request
+from helpers.waiting import until
 from policy.schema.providers import Provider, ProvidersFile
 from protos import envoy_wire_pb2 as wire
 
@@ -214,3 +220,53 @@ def test_metadata_is_read_only_where_policy_looks_there():
     data = message.SerializeToString()
     assert parse_check_request(data).envoy_claims == {}
     assert parse_check_request(data, reads_claims=True).envoy_claims == {"vouched": {"a": 1}}
+
+
+EXACT = st.integers(-(2**53) + 1, 2**53 - 1)
+VALUES = st.recursive(
+    st.none() | st.booleans() | EXACT | st.floats(allow_nan=True, allow_infinity=True) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def _is_exact(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(_is_exact(item) for item in (value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or (math.isfinite(value) and abs(value) < 2**53)
+
+
+def _as_read(value: Any) -> Any:
+    """Return what a reader of the token's JSON text would hold: decimals for fractions."""
+    if isinstance(value, dict):
+        return {name: _as_read(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_as_read(item) for item in value]
+    return Decimal(repr(value)) if isinstance(value, float) else value
+
+
+@given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
+def test_claims_of_any_shape_come_back_whole_or_not_at_all(claims: dict[str, Any]):
+    written = wire.Metadata()
+    written.filter_metadata[NAMESPACE].update({PAYLOAD: claims})
+    found = read_claims(written)
+    assert found == ({PAYLOAD: _as_read(claims)} if _is_exact(claims) else {})
+
+
+async def test_revoked_token_is_refused_though_envoy_vouches_for_it(rig: Rig):
+    store = MemoryRevocations(SystemClock(), 1000)
+    feed = RevocationFeed(store, SystemClock(), pace=FeedPace(every_seconds=0.001))
+    rig.gate.revocation = RevocationRules(feed, 5.0, refuses_all_when_stale=True)
+    assert isinstance(await rig.told(rig.claims(jti="a")), Unavailable)  # never read, so nobody can tell
+    feed.need(is_needed=True)
+    await feed.start()
+    try:
+        await until(lambda: feed.is_loaded)
+        assert isinstance(await rig.told(rig.claims(jti="a")), Principal)
+        entry = Revocation("jti", VOUCHED, "a", 0.0, forget_at(SystemClock().wall()))
+        await feed.revoke([entry], SystemClock().monotonic() + 5)
+        refusal = await rig.told(rig.claims(jti="a"))
+    finally:
+        await feed.stop()
+    assert isinstance(refusal, Deny)
+    assert refusal.reason is Reason.TOKEN_REVOKED
