@@ -1,9 +1,9 @@
-"""A token issuer for development: OIDC discovery, JWKS and the client_credentials grant.
+"""A token issuer for development: OIDC discovery, JWKS, the client_credentials grant and introspection.
 
 Run as `python -m tollhouse.issuer PORT`, on loopback, or `python -m tollhouse.issuer PORT NAME CERTIFICATE KEY`, on
 every address and with TLS, for a private network of containers. Its clients and their one secret are written below,
 so a token of it proves nothing: it says so at start, and no policy set outside a developer's machine may name it.
-Authlib does the OAuth part (RFC 6749 section 4.4, RFC 9068).
+Authlib does the OAuth part (RFC 6749 section 4.4, RFC 7662, RFC 9068).
 """
 
 from __future__ import annotations
@@ -16,20 +16,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from authlib.common.security import generate_token
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import ClientMixin
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from flask import Flask, jsonify
+from joserfc import jwt
 from joserfc.jwk import ECKey
 from werkzeug.serving import make_server
 
 from chassis.clock import Clock, SystemClock
+from tollhouse.issuer_tokens import GATE_CLIENT, Introspection, IssuedTokens
 
 DEFAULT_PORT: Final = 18080
 CLIENT_SECRET: Final = "development-only"  # noqa: S105 - worthless by design, see the module's text
 AUDIENCE: Final = "https://payments.tollhouse.test"
 OTHER_AUDIENCE: Final = "https://reports.tollhouse.test"
+OPAQUE_PREFIX: Final = "opaque_"
 SCOPES: Final = ("payments:write", "payments:read")
 _ALGORITHM: Final = "ES256"
 _LIFETIME_SECONDS: Final = 300
@@ -46,12 +50,14 @@ class DevelopmentClient(ClientMixin):  # type: ignore[misc]  # Authlib has no ty
         merchant_id: Claim of every token.
         audience: `aud` of every token.
         issued_seconds_ago: Ages its tokens, so that they can be expired when they come.
+        is_opaque: Its tokens are random text; only introspection tells what they stand for.
     """
 
     client_id: str
     merchant_id: str
     audience: str = AUDIENCE
     issued_seconds_ago: int = 0
+    is_opaque: bool = False
 
     def get_client_id(self) -> str:
         """Return the client's id."""
@@ -68,19 +74,21 @@ class DevelopmentClient(ClientMixin):  # type: ignore[misc]  # Authlib has no ty
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
         """Allow the two ways of RFC 6749 section 2.3.1."""
-        return endpoint == "token" and method in _AUTH_METHODS
+        return endpoint in ("token", "introspection") and method in _AUTH_METHODS
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """Allow client_credentials alone."""
-        return grant_type == "client_credentials"
+        """Allow client_credentials alone, and no token at all to the client that asks about tokens."""
+        return grant_type == "client_credentials" and self.client_id != GATE_CLIENT
 
 
 def _clients() -> Mapping[str, DevelopmentClient]:
-    """Return one client for each sample merchant, and two whose tokens must be refused."""
+    """Return one client for each sample merchant, two whose tokens must be refused, and what opaque tokens need."""
     merchants = ("m_active", "m_small", "m_rate", "m_daily", "m_single", "m_suspended", "m_ghost")
     clients = [DevelopmentClient(merchant, merchant) for merchant in merchants]
     clients.append(DevelopmentClient("m_active-expired", "m_active", issued_seconds_ago=3600))
     clients.append(DevelopmentClient("m_active-other-audience", "m_active", audience=OTHER_AUDIENCE))
+    clients.append(DevelopmentClient("m_active-opaque", "m_active", is_opaque=True))
+    clients.append(DevelopmentClient(GATE_CLIENT, ""))
     return {client.client_id: client for client in clients}
 
 
@@ -93,10 +101,20 @@ class _Grant(ClientCredentialsGrant):  # type: ignore[misc]  # Authlib has no ty
 class _TokenGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]  # Authlib has no types
     """Write access tokens as RFC 9068 says."""
 
-    def __init__(self, issuer: str, key: ECKey, clock: Clock) -> None:
+    def __init__(self, issuer: str, key: ECKey, clock: Clock, issued: IssuedTokens) -> None:
         super().__init__(issuer, alg=_ALGORITHM, expires_generator=lambda _client, _grant_type: _LIFETIME_SECONDS)
         self._key = key
         self._clock = clock
+        self._issued = issued
+
+    def access_token_generator(self, client: DevelopmentClient, **about: object) -> str:
+        """Return a token and remember it; an opaque one stands for the claims that the JWT would have had."""
+        text = super().access_token_generator(client=client, **about)
+        claims = jwt.decode(text, self._key, algorithms=[_ALGORITHM]).claims
+        if client.is_opaque:
+            text = OPAQUE_PREFIX + generate_token(43)
+        self._issued.keep(text, claims)
+        return str(text)
 
     def get_jwks(self) -> ECKey:
         """Return the key that signs."""
@@ -112,19 +130,22 @@ class _TokenGenerator(JWTBearerTokenGenerator):  # type: ignore[misc]  # Authlib
         return {"merchant_id": client.merchant_id, "iat": issued_at, "exp": issued_at + _LIFETIME_SECONDS}
 
 
-def make_issuer(issuer: str, clock: Clock) -> Flask:
+def make_issuer(issuer: str, clock: Clock, issued: IssuedTokens | None = None) -> Flask:
     """Build the application with a fresh key.
 
     Args:
         issuer: Its own URL without a trailing slash; `iss` of every token.
         clock: Dates the tokens.
+        issued: Remembers the tokens; one of its own when left out.
     """
     app = Flask(__name__)
+    issued = IssuedTokens(clock) if issued is None else issued
     key = ECKey.generate_key("P-256", parameters={"use": "sig", "alg": _ALGORITHM}, auto_kid=True)
     clients = _clients()
     server = AuthorizationServer(app, query_client=clients.get, save_token=lambda _token, _request: None)
-    server.register_token_generator("default", _TokenGenerator(issuer, key, clock))
+    server.register_token_generator("default", _TokenGenerator(issuer, key, clock, issued))
     server.register_grant(_Grant)
+    server.register_endpoint(Introspection(issued))
 
     documents = {
         "/jwks.json": {"keys": [key.as_dict(private=False)]},
@@ -135,6 +156,8 @@ def make_issuer(issuer: str, clock: Clock) -> Flask:
     for path, document in documents.items():
         app.add_url_rule(path, path, partial(jsonify, document))
     app.add_url_rule("/token", "/token", server.create_token_response, methods=["POST"])
+    answer = partial(server.create_endpoint_response, Introspection.ENDPOINT_NAME)
+    app.add_url_rule("/introspect", "/introspect", answer, methods=["POST"])
     return app
 
 
@@ -143,6 +166,8 @@ def _metadata(issuer: str) -> dict[str, Any]:
     return {
         "issuer": issuer,
         "token_endpoint": f"{issuer}/token",
+        "introspection_endpoint": f"{issuer}/introspect",
+        "introspection_endpoint_auth_methods_supported": _AUTH_METHODS,
         "jwks_uri": f"{issuer}/jwks.json",
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": _AUTH_METHODS,

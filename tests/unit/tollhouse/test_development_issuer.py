@@ -7,6 +7,7 @@ from flask.testing import FlaskClient
 
 from helpers.clock import FakeClock
 from tollhouse.issuer import AUDIENCE, CLIENT_SECRET, OTHER_AUDIENCE, make_issuer
+from tollhouse.issuer_tokens import GATE_CLIENT
 
 ISSUER = "http://127.0.0.1:18080"
 
@@ -69,6 +70,36 @@ def test_other_audience_client_gets_a_token_for_the_other_audience(client: Flask
     token = fetch(client, client_id="m_active-other-audience")["access_token"]
 
     assert verified(client, token, OTHER_AUDIENCE)["merchant_id"] == "m_active"
+
+
+def ask(client: FlaskClient, token: str, **form: str) -> tuple[int, dict[str, Any]]:
+    who = {"client_id": GATE_CLIENT, "client_secret": CLIENT_SECRET, **form}
+    answer = client.post("/introspect", data={"token": token, **who})
+    return answer.status_code, dict(answer.json or {})
+
+
+@pytest.mark.parametrize("name", ["m_active", "m_active-opaque"])
+def test_gate_is_told_what_a_token_stands_for(client: FlaskClient, name: str) -> None:
+    token = fetch(client, client_id=name)["access_token"]
+    status, said = ask(client, token)
+
+    assert (status, said["active"], said["token_type"]) == (200, True, "Bearer")
+    assert (said["iss"], said["aud"], said["client_id"], said["merchant_id"]) == (ISSUER, AUDIENCE, name, "m_active")
+    assert token.startswith("opaque_") is (name == "m_active-opaque")
+
+
+def test_token_that_was_never_issued_or_is_over_is_inactive(client: FlaskClient) -> None:
+    over = fetch(client, client_id="m_active-expired")["access_token"]
+
+    assert ask(client, over) == ask(client, "another") == (200, {"active": False})
+
+
+def test_nobody_but_the_gate_learns_anything(client: FlaskClient) -> None:
+    token = fetch(client)["access_token"]
+
+    assert ask(client, token, client_id="m_active") == (200, {"active": False})
+    assert ask(client, token, client_secret="another")[0] == 401
+    assert fetch(client, client_id=GATE_CLIENT)["error"] == "unauthorized_client"
 
 
 @pytest.mark.parametrize(
