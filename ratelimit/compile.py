@@ -13,6 +13,8 @@ from policy.schema.merchants import Merchant, Override
 from policy.schema.quotas import Quota
 from policy.schema.routes import Operation
 from ratelimit.counting import Counting
+from ratelimit.headers import told_of
+from ratelimit.ledger import Kind
 from ratelimit.local_share import local_share
 from ratelimit.tables import Limit, Plan, Tables
 from ratelimit.timeline import changes_of
@@ -49,6 +51,7 @@ class _Compiler:
     countings: Mapping[str, Counting]
     hold_seconds: int
     repeat_seconds: int
+    headers: tuple[str, ...]
 
     @classmethod
     def of(cls, policy: PolicySet) -> _Compiler:
@@ -62,6 +65,7 @@ class _Compiler:
             {quota.id: Counting.of(quota) for quota in policy.quotas.quotas},
             duration_seconds(policy.quotas.reservation.hold),
             duration_seconds(policy.quotas.reservation.idempotency),
+            policy.quotas.headers,
         )
 
     def plans(self, subject: _Subject, shared: dict[object, Mapping[str, Plan]]) -> Mapping[str, Plan]:
@@ -122,10 +126,14 @@ class _Compiler:
         counting = self.countings[quota.id]
         overrides = [each for each in self.overrides.get(merchant.id, ()) if each.quota == quota.id]
         changes = changes_of(quota, value, subject.merchant, subject.entry.zone, overrides)
-        return _with_values(quota, counting, value, changes)
+        return _with_values(quota, counting, (value, changes), self.headers)
 
 
-def _with_values(quota: Quota, counting: Counting, value: int, changes: Sequence[tuple[float, int]]) -> Limit:
+def _with_values(
+    quota: Quota, counting: Counting, values: tuple[int, Sequence[tuple[float, int]]], headers: Sequence[str]
+) -> Limit:
+    value, changes = values
+    numbers = counting.numbers(quota, value)
     # Without a store an amount is refused and anything else passes, unless the quota says otherwise.
     default = "deny" if quota.metric == "amount" else "allow"
     common: dict[str, Any] = {
@@ -144,7 +152,8 @@ def _with_values(quota: Quota, counting: Counting, value: int, changes: Sequence
         "is_held": quota.counts == "authorized",
         "warn_at": tuple(sorted(quota.warn_at)),
     }
-    limit = Limit(**common, **counting.numbers(quota, value))
+    told = told_of(quota, headers, numbers["buckets"] if counting.kind is Kind.RATE else 0)
+    limit = Limit(**common, **numbers, told=told)
     if quota.on_store_failure != "local":
         return limit
     return replace(limit, local=local_share(limit, quota.local_percent or 0))

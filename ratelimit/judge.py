@@ -65,6 +65,7 @@ def quota_states(
             counter.limit.is_shadow,
             counter.limit.is_rate,
             _crossed(counter.limit, place, prepared, result) if counter.limit.warn_at else (),
+            counter.limit.told,
         )
         for place, (counter, window, value, reading, wait_ms) in enumerate(
             zip(counters, prepared.windows, prepared.values, result.readings, result.waits_ms, strict=True)

@@ -83,6 +83,7 @@ def local_share(limit: Limit, percent: int) -> Limit:
         changes=tuple((since, changed * percent // 100) for since, changed in limit.changes),
         is_held=False,
         warn_at=(),
+        told=None,
     )
     if limit.kind is not Kind.RATE:
         return share

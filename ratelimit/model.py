@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from chassis.no_truth import NoTruth
 from policy.handoff import PaymentIdentity
+from ratelimit.headers import Standing, Told
 from ratelimit.reasons import Reason
 
 
@@ -58,6 +59,7 @@ class QuotaState(NamedTuple):
         is_shadow: Counted and reported, never refused.
         is_per_second: The window is one second, for RLS' `unit`.
         crossed: Warn levels, per cent, that this request took the count across.
+        told: What clients are told of it in response headers; None for nothing.
     """
 
     quota: str
@@ -68,6 +70,12 @@ class QuotaState(NamedTuple):
     is_shadow: bool
     is_per_second: bool
     crossed: tuple[int, ...] = ()
+    told: Told | None = None
+
+    def standing(self, told: Told) -> Standing:
+        """Return what response headers say of it."""
+        room = min(told.burst, self.limit) if told.burst else self.limit  # a rate is used up with its burst
+        return Standing(self.quota, told, self.limit, max(0, room - self.used), self.reset_seconds)
 
 
 @dataclass(frozen=True, slots=True)

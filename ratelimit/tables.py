@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from policy.merchants import MerchantEntry
+from ratelimit.headers import Told
 from ratelimit.ledger import Kind
 from ratelimit.window import Frame
 
@@ -38,6 +39,7 @@ class Limit:
         warn_at: Per cent of the value, ascending, at which an operator wants to know.
         is_single: Each payment is compared by itself.
         is_rate: Waiting cures it in a moment: a second, a rate, or requests in flight.
+        told: What clients are told of it in response headers; None for nothing.
         local: With `on_store_failure: local`, this replica's share of it; None otherwise.
     """
 
@@ -62,6 +64,7 @@ class Limit:
     warn_at: tuple[int, ...] = ()
     is_single: bool = False
     is_rate: bool = False
+    told: Told | None = None
     local: Limit | None = None
 
     def value_at(self, now: float) -> int:

@@ -27,6 +27,7 @@ from policy.handoff import (
 )
 from policy.money import MAX_AMOUNT_MINOR
 from protos import envoy_wire_pb2 as wire
+from ratelimit.headers import rate_limit_headers
 from ratelimit.model import LimitQuery, OverLimit, QuotaState, Verdict, WithinLimit
 from ratelimit.reasons import Reason
 
@@ -165,6 +166,10 @@ def render_rate_limit_response(verdict: Verdict, *, decision_id: str, errors_uri
             _refusal(response, verdict, decision_id, errors_uri)
         case _:
             assert_never(verdict)
+    standings = [state.standing(state.told) for state in verdict.states if state.told is not None]
+    if standings:
+        for key, value in rate_limit_headers(standings).items():
+            response.response_headers_to_add.add(key=key, value=value)
     return response.SerializeToString()
 
 

@@ -16,6 +16,7 @@ from helpers.issuer import SigningKey
 from helpers.services import Gate, gate, payment, reason_of, should_rate_limit
 from policy.handoff import ENTRIES
 from policy.settings import ServiceSettings
+from protos import envoy_wire_pb2 as wire
 
 OK = 1
 PROFILE = "    profile: generic\n  - operation: read_payment"
@@ -43,9 +44,17 @@ class Pair:
         checked = await self.gate.check(self.token, headers=headers, body=payment(**changes))
         if reason_of(checked) != "allow":
             return reason_of(checked)
-        entries = {name: checked.dynamic_metadata.fields[name].string_value for name in ENTRIES}
-        response = await should_rate_limit(self.limiter, entries)
+        response = await self._limit(checked)
         return "ok" if response.overall_code == OK else str(json.loads(response.raw_body)["reason"])
+
+    async def ask(self) -> dict[str, str]:
+        """Return the response headers that the limiter adds to a payment."""
+        response = await self._limit(await self.gate.check(self.token, body=payment()))
+        return {each.key: each.value for each in response.response_headers_to_add}
+
+    async def _limit(self, checked: wire.CheckResponse) -> wire.RateLimitResponse:
+        entries = {name: checked.dynamic_metadata.fields[name].string_value for name in ENTRIES}
+        return await should_rate_limit(self.limiter, entries)
 
 
 @asynccontextmanager
@@ -103,3 +112,15 @@ async def test_payers_are_counted_one_by_one_and_a_payment_without_one_is_refuse
         assert [await both.pay(payer={"id": "a"}), await both.pay(payer={"id": "b"})] == ["ok", "ok"]
         assert await both.pay(payer={"id": "a"}) == "quota_exceeded"
         assert await both.pay() == "subject_missing"
+
+
+async def test_headers_tell_a_merchant_what_is_left_on_a_pass_and_on_a_refusal(tmp_path):
+    async with pair(tmp_path, ("quotas.yaml", "quotas:\n", "headers: [draft, legacy]\nquotas:\n")) as both:
+        first = await both.ask()
+        assert '"two_a_day";r=1;t=' in first["ratelimit"]
+        assert '"two_a_day";q=2;w=86400, "three_at_once";q=3;w=3600' in first["ratelimit-policy"]
+        assert first["x-ratelimit-remaining"] == "1"
+        assert "amount" not in first["ratelimit"]
+        await both.ask()
+        refused = await both.ask()
+        assert '"two_a_day";r=0;t=' + refused["retry-after"] in refused["ratelimit"]
