@@ -11,6 +11,7 @@ from aiohttp import web
 
 from chassis.http_client import (
     FetchFailed,
+    FormPost,
     GuardedResolver,
     HttpClient,
     open_socket,
@@ -24,10 +25,13 @@ class Server:
     def __init__(self) -> None:
         self.base = ""
         self.seen: list[dict[str, str]] = []
+        self.forms: list[tuple[str, dict[str, str]]] = []
         self.release = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.seen.append({name.lower(): value for name, value in request.headers.items()})
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        self.forms.append((request.method, form))
         match request.path:
             case "/moved":
                 return web.Response(status=302, headers={"location": "/plain"})
@@ -57,6 +61,7 @@ async def server() -> AsyncIterator[Server]:
     made = Server()
     application = web.Application()
     application.router.add_get("/{path:.*}", made.answer)
+    application.router.add_post("/{path:.*}", made.answer)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -110,6 +115,44 @@ async def test_get_compressed_reply_fails(server, client):
 @pytest.mark.parametrize("path", ["/slow", "/drip"])
 async def test_get_that_hangs_or_drips_times_out(server, client, path):
     assert await _reason(client, server.base + path, timeout_seconds=0.05) == "timed out"
+
+
+FORM = FormPost({"token": "a b&c=ä"}, {"authorization": "Basic eDp5"})
+
+
+async def test_post_sends_the_form_and_its_headers_as_they_are(server, client):
+    reply = await client.post(
+        f"{server.base}/plain", FORM, max_bytes=100, timeout_seconds=5, reach=Reach.PUBLIC | Reach.LOOPBACK
+    )
+    assert (reply.status, reply.body) == (200, b"hello")
+    assert server.forms == [("POST", {"token": "a b&c=ä"})]
+    assert server.seen[0]["content-type"] == "application/x-www-form-urlencoded"
+    assert server.seen[0]["authorization"] == "Basic eDp5"
+
+
+async def test_post_follows_no_redirect_so_that_nobody_else_gets_the_form(server, client):
+    reply = await client.post(
+        f"{server.base}/moved", FORM, max_bytes=100, timeout_seconds=5, reach=Reach.PUBLIC | Reach.LOOPBACK
+    )
+    assert (reply.status, len(server.seen)) == (302, 1)
+
+
+@pytest.mark.parametrize("path", ["/chunks", "/gzip", "/slow", "/drip"])
+async def test_post_has_the_bounds_of_get(server, client, path):
+    reach = Reach.PUBLIC | Reach.LOOPBACK
+    with pytest.raises(FetchFailed):
+        await client.post(f"{server.base}{path}", FORM, max_bytes=100, timeout_seconds=0.2, reach=reach)
+
+
+@pytest.mark.parametrize("url", ["http://issuer.example/x", "https://10.0.0.1/x", "https://u:p@issuer.example/x"])
+async def test_post_goes_nowhere_that_get_does_not(client, url):
+    with pytest.raises(FetchFailed):
+        await client.post(url, FORM, max_bytes=100, timeout_seconds=5)
+
+
+def test_form_shows_nothing_of_itself():
+    assert "a b&c" not in repr(FORM)
+    assert "eDp5" not in repr(FORM)
 
 
 async def test_get_without_a_listener_fails(client):
