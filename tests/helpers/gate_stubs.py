@@ -6,7 +6,7 @@ A stub extauthz answers with what the test set; both stubs speak real gRPC and a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ import grpc.aio
 
 from protos import envoy_wire_pb2 as wire
 from protos import health_pb2
+
+Handler = Callable[[bytes, object], Awaitable[bytes]]
 
 HANDOFF: dict[str, Any] = {
     "handoff": "2",
@@ -62,9 +64,29 @@ class StubExtauthz:
             await asyncio.Event().wait()  # until Envoy gives up
         return self.answer.SerializeToString()
 
+    @property
+    def method(self) -> tuple[str, str, Handler]:
+        """The call that it answers: service, method, handler."""
+        return "envoy.service.auth.v3.Authorization", "Check", self.check
+
+
+class StubRatelimit:
+    """Answers every ShouldRateLimit with `answer`."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+
+    async def should_rate_limit(self, _data: bytes, _context: object) -> bytes:
+        return self.answer
+
+    @property
+    def method(self) -> tuple[str, str, Handler]:
+        """The call that it answers: service, method, handler."""
+        return "envoy.service.ratelimit.v3.RateLimitService", "ShouldRateLimit", self.should_rate_limit
+
 
 @asynccontextmanager
-async def serving(extauthz: StubExtauthz, port: int) -> AsyncIterator[None]:
+async def serving(stub: StubExtauthz | StubRatelimit, port: int) -> AsyncIterator[None]:
     """Serve the stub on a loopback port."""
 
     async def health(_data: bytes, _context: object) -> bytes:
@@ -73,7 +95,7 @@ async def serving(extauthz: StubExtauthz, port: int) -> AsyncIterator[None]:
 
     server = grpc.aio.server()
     for service, method, handler in (
-        ("envoy.service.auth.v3.Authorization", "Check", extauthz.check),
+        stub.method,
         ("grpc.health.v1.Health", "Check", health),
     ):
         handlers = {method: grpc.unary_unary_rpc_method_handler(handler)}
