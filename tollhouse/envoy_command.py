@@ -73,4 +73,4 @@ def check_command(
     if findings:
         raise typer.Exit(1)
     vouched = sum(provider.verified_by == "envoy_jwt_authn" for provider in providers)
-    typer.echo(f"{configuration}: good for {vouched} of {len(providers)} token issuers that Envoy verifies")
+    typer.echo(f"{configuration}: ok; of {len(providers)} token issuers, Envoy verifies the tokens of {vouched}")

@@ -100,7 +100,7 @@ def test_reference_without_a_place_for_the_filter_is_refused():
 
 def test_shipped_file_is_good_for_the_set_it_goes_with(tmp_path):
     status, said = check(SHIPPED, vouched_policies(tmp_path / "set", "    dpop: {}\n"))
-    assert (status, "good for 1 of 1" in said) == (0, True), said
+    assert (status, "verifies the tokens of 1" in said) == (0, True), said
 
 
 @pytest.mark.parametrize("finding", DEFECTS)
