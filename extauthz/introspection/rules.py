@@ -21,7 +21,7 @@ from policy.schema.providers import ProvidersFile
 
 _ACCESS_TYPE: Final = "at+jwt"
 """The endpoint answers about access tokens alone, so its word stands for the header type of RFC 9068."""
-_NOT_CLAIMS: Final = frozenset({"active", "jwt", "typ"})
+_NOT_CLAIMS: Final = frozenset({"active", "jwt"})
 _KINDS: Final = ("token_type", "typ", "token_use")
 _ACCESS_KINDS: Final = frozenset({"bearer", "dpop", "access_token", "access", "at+jwt"})
 

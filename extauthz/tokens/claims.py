@@ -130,13 +130,23 @@ def _check_scope(claims: Mapping[str, Any], provider: CompiledProvider) -> Deny 
 
 
 def _check_binding(claims: Mapping[str, Any], _: CompiledProvider) -> Deny | None:
-    """RFC 7800 section 3.1: unknown members do not count, but a `cnf` of them alone is a binding that nobody checks."""
+    """RFC 7800 section 3.1: unknown members do not count, but a `cnf` of them alone is a binding that nobody checks.
+
+    A token that calls itself a DPoP token and names no key is not taken for a bearer token (RFC 9449 section 6).
+    """
+    if _is_called_dpop(claims) and not (isinstance(claims.get("cnf"), dict) and "jkt" in claims["cnf"]):
+        return refusals.invalid("a DPoP token that is bound to no key")
     if "cnf" not in claims:
         return None
     bound = claims["cnf"]
     hashes = [bound[name] for name in _CONFIRMATIONS if name in bound] if isinstance(bound, dict) else []
     is_readable = hashes and all(isinstance(text, str) and _HASH.match(text) for text in hashes)
     return None if is_readable else refusals.invalid("cnf is not one that can be checked")
+
+
+def _is_called_dpop(claims: Mapping[str, Any]) -> bool:
+    """Tell whether the issuer calls it so: Keycloak in `typ`, introspection in `token_type` (RFC 7662 section 2.2)."""
+    return any(isinstance(claims.get(name), str) and claims[name].casefold() == "dpop" for name in ("typ", "token_type"))
 
 
 def _confirmation(claims: Mapping[str, Any]) -> Confirmation | None:

@@ -76,6 +76,7 @@ async def test_access_token_of_a_client_set_up_for_rfc_9068_passes(rig):
 @pytest.mark.parametrize(
     "changes",
     [
+        {"typ": "DPoP"},
         {"typ": "ID", "nonce": "n"},
         {"typ": "Refresh"},
         {"typ": "Offline"},

@@ -326,6 +326,11 @@ async def test_sender_constrained_token_without_checked_proof_is_refused(rig):
         await _refused(rig, rig.token(cnf=cnf))
 
 
+async def test_token_that_calls_itself_a_dpop_token_and_names_no_key_is_no_bearer_token(rig):
+    for kind in ({"typ": "DPoP"}, {"token_type": "DPoP"}, {"typ": "dpop", "cnf": {"x5t#S256": "A" * 43}}):
+        await _refused(rig, rig.token(**kind))
+
+
 async def test_token_in_query_or_form_or_repeated_header_is_refused(rig):
     token = rig.token()
     form = {"authorization": f"Bearer {token}", "content-type": "application/x-www-form-urlencoded; charset=utf-8"}

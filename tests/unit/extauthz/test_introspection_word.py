@@ -11,6 +11,8 @@ from extauthz.introspection.metrics import register_introspection
 from extauthz.model import Deny, Principal, Unavailable
 from helpers.asking_rig import OPAQUE, active, jwt_of, rig
 
+HASH = "A" * 43
+
 
 @pytest.mark.parametrize(
     "kind", [{"token_type": "refresh_token"}, {"token_use": "refresh_token"}, {"typ": "ID"}, {"token_type": 7}]
@@ -21,11 +23,27 @@ async def test_reply_about_another_kind_of_token_is_no_access_token(tmp_path, ki
         assert isinstance(await gate.authenticate(), Deny)
 
 
-@pytest.mark.parametrize("kind", [{"token_type": "Bearer"}, {"token_type": "DPoP"}, {"token_use": "access_token"}])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"token_type": "Bearer"},
+        {"token_use": "access_token"},
+        {"typ": "Bearer"},
+    ],
+)
 async def test_reply_about_an_access_token_is_taken(tmp_path, kind):
     async with rig(tmp_path) as gate:
         gate.endpoint.say = lambda _token: active(**kind)
         assert isinstance(await gate.authenticate(), Principal)
+
+
+@pytest.mark.parametrize(
+    "kind", [{"token_type": "DPoP"}, {"typ": "DPoP"}, {"token_type": "dpop", "cnf": {"x5t#S256": HASH}}]
+)
+async def test_reply_that_says_dpop_and_names_no_key_is_no_bearer_token(tmp_path, kind):
+    async with rig(tmp_path) as gate:
+        gate.endpoint.say = lambda _token: active(**kind)
+        assert isinstance(await gate.authenticate(), Deny)
 
 
 async def test_token_of_unknown_age_is_as_old_as_a_token_may_be(tmp_path):
