@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from chassis.clock import Clock
 from chassis.store_link import StoreUnavailable
 from policy.merchants import MerchantEntry
+from policy.money import minor_unit_exponent
 from ratelimit.judge import judge, judge_in_doubt, judge_single
 from ratelimit.ledger import CounterFault, Ledger, PostResult, Status
 from ratelimit.local_share import LocalShares
@@ -114,7 +115,8 @@ def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:
     if query.amount_minor is None or query.currency is None:
         return OverLimit(Reason.AMOUNT_MISSING)
     if query.currency not in plan.covered_currencies:
-        return OverLimit(Reason.QUOTA_UNDEFINED)
+        is_known = minor_unit_exponent(query.currency) is not None
+        return OverLimit(Reason.QUOTA_UNDEFINED if is_known else Reason.CURRENCY_UNKNOWN)
     return plan
 
 

@@ -70,6 +70,22 @@ class Reason(ReasonEnum):
         "Operators: extauthz refuses such a body itself; compare the versions of the services.",
         "never",
     )
+    AMOUNT_INVALID = ReasonSpec(
+        "quota_amount_invalid",
+        403,
+        "The payment has an amount that the limiter cannot count.",
+        "The amount was handed over negative, with a fraction or an exponent, or above 2^53-1 minor units.",
+        "Operators: extauthz refuses such a body itself; compare the versions of the services.",
+        "never",
+    )
+    CURRENCY_UNKNOWN = ReasonSpec(
+        "quota_currency_unknown",
+        403,
+        "The payment has a currency that the limiter does not know.",
+        "The currency was handed over as no ISO 4217 code with minor units.",
+        "Operators: extauthz refuses such a body itself; compare the versions of the services.",
+        "never",
+    )
     CARD_MISSING = ReasonSpec(
         "card_missing",
         403,

@@ -53,6 +53,7 @@ _SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
     "policy_revision": _REVISION,
     "sub_merchant": SUB_MERCHANT,
 }
+_REASONS: Final = {"currency": Reason.CURRENCY_UNKNOWN, "amount_minor": Reason.AMOUNT_INVALID}
 _KEYS: Final = list(ENTRIES)
 _Subjects = tuple[
     tuple[str, ...],
@@ -101,11 +102,11 @@ def parse_rate_limit_request(data: bytes) -> LimitQuery | OverLimit:
 def _read_handoff(values: Sequence[str]) -> LimitQuery | OverLimit:
     found = _HANDOFF.match("\n".join(values))
     if found is None:
-        return _invalid(_what_is_malformed(values))
+        return _malformed(values)
     merchant_id, operation, currency, amount_text, *subjects, decision_id, policy_revision = found.groups()
     amount = None if amount_text == NONE else int(amount_text)
     if amount is not None and amount > MAX_AMOUNT_MINOR:
-        return _invalid("amount_minor is out of range")
+        return OverLimit(Reason.AMOUNT_INVALID, detail="amount_minor is out of range")
     if (amount is None) != (currency == NONE):
         return _invalid("amount_minor and currency come together or not at all")
     read = _NOTHING if subjects == _NO_SUBJECTS else _read_subjects(subjects)
@@ -136,17 +137,19 @@ def _read_subjects(texts: Sequence[str]) -> _Subjects | OverLimit:
     return cards or (), payers, devices, addresses, plain, identity
 
 
-def _what_is_malformed(values: Sequence[str]) -> str:
+def _malformed(values: Sequence[str]) -> OverLimit:
     """Name the first value that is not as the contract says, for the operator's log."""
     named = dict(zip(ENTRIES, values, strict=True))
     if named["handoff"] != VERSION:
-        return "another version of the contract"
+        return _invalid("another version of the contract")
     for name, shape in _SHAPES.items():
         value = named[name]
         is_none = name in _MAY_BE_NONE and (value == NONE or (value == UNREAD and name == "sub_merchant"))
         if value == ABSENT or not (is_none or shape.match(value)):
-            return f"{name} is absent or malformed"
-    return "an entry is empty"
+            # An absent value says nothing about an amount: the whole hand-off may be missing.
+            reason = Reason.HANDOFF_INVALID if value == ABSENT else _REASONS.get(name, Reason.HANDOFF_INVALID)
+            return OverLimit(reason, detail=f"{name} is absent or malformed")
+    return _invalid("an entry is empty")
 
 
 def _invalid(detail: str) -> OverLimit:

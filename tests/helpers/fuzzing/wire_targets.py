@@ -20,6 +20,11 @@ from ratelimit.model import LimitQuery, OverLimit
 from ratelimit.reasons import Reason as LimitReason
 from ratelimit.wire import parse_rate_limit_request
 
+UNREAD = frozenset(
+    {LimitReason.HANDOFF_INVALID, LimitReason.DOMAIN_UNKNOWN, LimitReason.AMOUNT_INVALID, LimitReason.CURRENCY_UNKNOWN}
+)
+"""Why ratelimit reads no hand-off out of a message."""
+
 
 def _agrees(compare: Callable[[Any, bytes], None], parsed: Any, data: bytes) -> bool:
     """Tell whether the oracle reads the bytes as we do.
@@ -79,7 +84,7 @@ def run_hit(data: bytes) -> None:
     """A hit is over limit, or exactly one hand-off of the contract in the full definition too."""
     parsed = parse_rate_limit_request(data)
     if isinstance(parsed, OverLimit):
-        assert parsed.reason in (LimitReason.HANDOFF_INVALID, LimitReason.DOMAIN_UNKNOWN)
+        assert parsed.reason in UNREAD
         return
     if not _agrees(_compare_hit, parsed, data):
         _compare_hit(parsed, known_fields(wire.RateLimitRequest.FromString(data)))

@@ -124,6 +124,8 @@ async def test_single_payment_limit_is_compared_without_a_counter(amount, passes
         ({"operation": "other"}, Reason.OPERATION_UNKNOWN),
         ({"amount_minor": None, "currency": None}, Reason.AMOUNT_MISSING),
         ({"currency": "USD"}, Reason.QUOTA_UNDEFINED),
+        ({"currency": "XYZ"}, Reason.CURRENCY_UNKNOWN),
+        ({"currency": "XAU"}, Reason.CURRENCY_UNKNOWN),
     ],
 )
 async def test_nothing_passes_by_omission(changes, reason):

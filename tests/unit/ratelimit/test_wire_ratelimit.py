@@ -94,7 +94,8 @@ def test_entry_that_is_absent_or_malformed_is_refused(key, value):
         assert isinstance(query, LimitQuery)  # digits are hex too; the revision is only recorded
     else:
         assert isinstance(query, OverLimit)
-        assert query.reason is Reason.HANDOFF_INVALID
+        own = {"amount_minor": Reason.AMOUNT_INVALID, "currency": Reason.CURRENCY_UNKNOWN}
+        assert query.reason is (Reason.HANDOFF_INVALID if value == "absent" else own.get(key, Reason.HANDOFF_INVALID))
 
 
 @pytest.mark.parametrize(
