@@ -18,9 +18,17 @@ ENDING_EVENTS = frozenset(
         f"{_CAEP}credential-change",
         f"{_CAEP}token-claims-change",
         f"{_RISC}account-disabled",
+        f"{_RISC}account-purged",
+        f"{_RISC}account-credential-change-required",
+        f"{_RISC}credential-compromise",
+        f"{_RISC}sessions-revoked",
     }
 )
-"""Event types after which tokens of the subject are not to be used; changed claims make them say what was."""
+"""Event types after which tokens of the subject are not to be used; changed claims make them say what was.
+
+All of RISC 1.0 that say that an account is gone or not its owner's alone: an issuer that hears yes for one of them
+believes that its tokens are refused. `sessions-revoked` is the old name that many still send.
+"""
 
 _COMPLEX_MEMBERS = ("session", "user")
 """Members of a complex subject that are understood, the narrower one first (SSF 1.0, complex subjects)."""

@@ -146,7 +146,8 @@ def _check_binding(claims: Mapping[str, Any], _: CompiledProvider) -> Deny | Non
 
 def _is_called_dpop(claims: Mapping[str, Any]) -> bool:
     """Tell whether the issuer calls it so: Keycloak in `typ`, introspection in `token_type` (RFC 7662 section 2.2)."""
-    return any(isinstance(claims.get(name), str) and claims[name].casefold() == "dpop" for name in ("typ", "token_type"))
+    kinds = claims.get("typ"), claims.get("token_type")
+    return any(isinstance(kind, str) and kind.casefold() == "dpop" for kind in kinds)
 
 
 def _confirmation(claims: Mapping[str, Any]) -> Confirmation | None:

@@ -16,6 +16,7 @@ from helpers.token_rig import TokenRig, token_rig
 
 RECEIVER = "https://gate.example.test/events"
 CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
+RISC = "https://schemas.openid.net/secevent/risc/event-type/"
 LOGOUT = {"http://schemas.openid.net/event/backchannel-logout": {}}
 KEY = SigningKey("ES256")
 BOTH_WAYS = frozenset({"logout", "push"})

@@ -8,7 +8,7 @@ import pytest
 
 from extauthz.events.model import EndedTokens, EventFault, EventRefused, ReceivedEvent
 from extauthz.model import Deny, Unavailable
-from helpers.events import CAEP, RECEIVER, logout_token, reading, security_event
+from helpers.events import CAEP, RECEIVER, RISC, logout_token, reading, security_event
 from helpers.issuer import NOW, SigningKey, b64
 from helpers.token_rig import TokenRig
 
@@ -102,7 +102,12 @@ async def test_issuer_that_is_away_gives_no_verdict():
 
 
 @pytest.mark.parametrize(
-    "name", [*(f"{CAEP}{end}" for end in ("session-revoked", "credential-change", "token-claims-change"))]
+    "name",
+    [
+        *(f"{CAEP}{end}" for end in ("session-revoked", "credential-change", "token-claims-change")),
+        *(f"{RISC}account-{end}" for end in ("disabled", "purged", "credential-change-required")),
+        *(f"{RISC}{end}" for end in ("credential-compromise", "sessions-revoked")),
+    ],
 )
 async def test_security_event_ends_the_tokens_of_its_subject(name):
     async with reading() as (rig, reader):
