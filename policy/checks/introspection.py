@@ -32,8 +32,8 @@ def _check_opaque(parts: Parts, file: ProvidersFile) -> None:
         path = ("providers", index, "introspection")
         if policy.token_prefix is not None and not policy.opaque_tokens:
             parts.add(PROVIDERS_FILE, (*path, "token_prefix"), "P098", "token_prefix belongs to opaque_tokens: true")
-        if policy.token_prefix is not None and "eyJ".startswith(policy.token_prefix):
-            message = "every JWT begins like this, so tokens of other issuers would be shown to this one"
+        if policy.token_prefix is not None and policy.token_prefix[:3] == "eyJ"[: len(policy.token_prefix)]:
+            message = "JWTs begin like this, so tokens of other issuers would be shown to this one"
             parts.add(PROVIDERS_FILE, (*path, "token_prefix"), "P098", message)
         if policy.opaque_tokens:
             found.append((index, policy.token_prefix or ""))

@@ -43,6 +43,7 @@ def payment(text: str) -> tuple[str, str, str]:
         ("P030", [provider(f"{{{ASKED}, ⟦client_secret: x}}")]),
         ("P098", [provider(f"{{{ASKED}, token_prefix: ⟦shop_}}")]),
         ("P098", [provider(f"{{{ASKED}, opaque_tokens: true, token_prefix: ⟦ey}}")]),
+        ("P098", [provider(f"{{{ASKED}, opaque_tokens: true, token_prefix: ⟦eyJh}}")]),
         ("P098", [second(f"⟦{{{ASKED}, opaque_tokens: true}}", f"{ASKED}, opaque_tokens: true")]),
         ("P098", [payment("⟦{when: always}")]),
         ("P098", [provider(f"{{{ASKED}}}"), payment("⟦{when: above}")]),
