@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from policy.checks.quota_tests import moment_seconds
+from policy.handoff import PaymentIdentity
 from policy.loader import PolicySet
 from policy.schema.durations import duration_seconds
 from policy.schema.quota_tests import QuotaTest, TestExpectation, TestPayment, TestStep
@@ -178,12 +179,24 @@ def _query(payment: TestPayment, decision_id: str, revision: str) -> LimitQuery:
         devices=_digests(payment.device),
         addresses=_digests(payment.ip),
         sub_merchant=payment.sub_merchant or "",
+        identity=_identity(payment),
     )
+
+
+def _identity(payment: TestPayment) -> PaymentIdentity | None:
+    if payment.idempotency_key is None:
+        return None
+    key = f"{payment.merchant} {payment.operation} {payment.idempotency_key}"
+    return PaymentIdentity(_digest(key), _digest(payment.model_dump_json()))
 
 
 def _digests(word: str | None) -> tuple[str, ...]:
     """Return what stands for a word as a keyed hash would: one name for each, and nothing of it in a counter's key."""
-    return () if word is None else (f"test.{hashlib.sha256(word.encode()).hexdigest()}",)
+    return () if word is None else (f"test.{_digest(word)}",)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _verdict_words(verdict: Verdict) -> str:

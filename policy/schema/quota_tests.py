@@ -29,6 +29,11 @@ class TestPayment(FileModel):
     device: Identifier | None = Field(None, description="A word that stands for the device's id.")
     ip: Identifier | None = Field(None, description="A word that stands for the payer's address, or its /64.")
     sub_merchant: MerchantId | None = None
+    idempotency_key: Identifier | None = Field(
+        None,
+        description="A word that stands for the idempotency key. The same word with the same payment is its repeat, "
+        "with another payment a mismatch; it counts for operations whose upstream enforces it.",
+    )
 
 
 class TestExpectation(FileModel):

@@ -27,6 +27,7 @@ quotas:
   - {id: cards, owner: a, metric: distinct, distinct: card, interval: daily, operations: [create_payment], limit: 2,
      without: {owner: a, reason: b}}
 """
+ENFORCED = "    profile: generic\n    idempotency: { mode: upstream_enforced }\n"
 HEAD = "quota_tests:\n  - name: one\n    at: 2026-03-02T09:00:00+01:00\n    steps:\n"
 
 
@@ -144,3 +145,18 @@ def test_results_are_written_for_build_servers(tmp_path, capsys):
     assert failure is not None
     assert "over: expected day, got none" in failure.text
     assert run_policy_tests(tmp_path / "policies", tmp_path / "nowhere" / "results.xml") == 2
+
+
+def test_a_repeated_payment_counts_once_where_the_upstream_enforces_it(tmp_path, capsys):
+    steps = (
+        pay(60, ", idempotency_key: a"),
+        pay(60, ", idempotency_key: a", ", expect: {decision: within_limit, used: {day: 60, open: 2}}"),
+        "{outcome: approved}",
+        pay(61, ", idempotency_key: a", ", expect: {reason: idempotency_mismatch}"),
+        pay(60, ", idempotency_key: b", ", expect: {quota: day}"),
+    )
+    assert run(tmp_path, *steps) == 1  # nothing is enforced: the second one is another payment
+    assert "decision: expected within_limit, got over_limit (quota_exceeded, by day)" in capsys.readouterr().out
+    routes = tmp_path / "policies" / "routes.yaml"
+    routes.write_text(routes.read_text().replace("    profile: generic\n", ENFORCED, 1))
+    assert run_policy_tests(tmp_path / "policies") == 0, capsys.readouterr().out
