@@ -158,7 +158,7 @@ def _operation(policy: PolicySet, operation: Operation, means: _Means) -> Operat
         forward_token=operation.forward_token,
         grant=PaymentGrant.compile(operation.authorization_details, means.audiences),
         refuses_cookies=operation.cookies == "refuse",
-        asking=AskingRule.compile(operation.introspect),
+        asking=AskingRule.compile(operation.introspect, operation.scopes),
         idempotency=IdempotencyRule.compile(operation, means.keyring),
         signature=SignatureCheck.compile(operation.message_signature, means.signatures),
     )

@@ -105,7 +105,7 @@ async def _authorize_now(
     authorized = _authorize(tables, operation, request, trail.principal, trail)
     if operation.asking is None or isinstance(authorized, Deny) or not operation.asking.applies(authorized.payment):
         return authorized
-    refusal = await tables.gate.confirm_active(request, trail.principal, deadline)
+    refusal = await tables.gate.confirm_active(request, trail.principal, operation.asking.scopes, deadline)
     return authorized if refusal is None else refusal
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from chassis.clock import Clock
 from extauthz.introspection.asking import Asked, Introspector, IssuerAnswer
 from extauthz.introspection.clients import CredentialFiles
-from extauthz.model import Deny, Principal, Unavailable
+from extauthz.model import Confirmation, Deny, Principal, Unavailable
 from extauthz.payment import AMOUNT, CURRENCY
 from extauthz.tokens import refusals
-from extauthz.tokens.claims import numeric_date, read_verified
+from extauthz.tokens.claims import is_called_dpop, numeric_date, read_verified
 from extauthz.tokens.jose import decode_base64url
 from extauthz.tokens.providers import CompiledProvider
+from extauthz.tokens.scopes import require_scopes
 from policy.schema.introspection import AskIssuer
 from policy.schema.providers import ProvidersFile
 
@@ -33,17 +34,19 @@ class AskingRule:
     Attributes:
         amount_minor: Payments above it; None: every request.
         currency: Of that amount.
+        scopes: Of the operation; where the issuer says which scopes are left, these must be among them.
     """
 
     amount_minor: int | None
     currency: str | None
+    scopes: tuple[str, ...] = ()
 
     @classmethod
-    def compile(cls, policy: AskIssuer | None) -> AskingRule | None:
+    def compile(cls, policy: AskIssuer | None, scopes: tuple[str, ...] = ()) -> AskingRule | None:
         """Compile the part of an operation, if it has one."""
         if policy is None:
             return None
-        return cls(None, None) if policy.when == "always" else cls(policy.amount, policy.currency)
+        return cls(None, None, scopes) if policy.when == "always" else cls(policy.amount, policy.currency, scopes)
 
     def applies(self, payment: Mapping[str, Any]) -> bool:
         """Tell whether this payment needs it: whatever is not plainly below the amount does."""
@@ -87,7 +90,9 @@ class IntrospectionRules:
         answer = await self._introspector.ask(asked, token, deadline)
         return answer if isinstance(answer, Unavailable) else self._principal(answer)
 
-    async def confirm(self, principal: Principal, token: str, deadline: float) -> Deny | Unavailable | None:
+    async def confirm(
+        self, principal: Principal, token: str, scopes: tuple[str, ...], deadline: float
+    ) -> Deny | Unavailable | None:
         """Return why a token that is good by itself is not good by its issuer's word of now; None when it is."""
         asked = self._asked.get(principal.token_issuer)
         if asked is None:
@@ -97,7 +102,17 @@ class IntrospectionRules:
             return answer
         if not answer.members["active"]:
             return refusals.invalid("the issuer calls it inactive")
-        return None if _is_about(answer.members, principal, asked) else refusals.invalid("the issuer names another")
+        if not _is_about(answer.members, principal, asked):
+            return refusals.invalid("the issuer names another")
+        if self._is_over(answer.members, asked.provider):
+            return refusals.invalid("the issuer calls it active and over")
+        return _not_left(answer.members, principal, asked.provider, scopes)
+
+    def _is_over(self, members: Mapping[str, Any], provider: CompiledProvider) -> bool:
+        if "exp" not in members:
+            return False
+        ends_at = numeric_date(members["exp"])
+        return ends_at is None or self._clock.wall() >= ends_at + provider.leeway_seconds
 
     def _principal(self, answer: IssuerAnswer) -> Principal | Deny:
         members, provider = answer.members, answer.asked.provider
@@ -148,7 +163,37 @@ def _is_about(members: Mapping[str, Any], principal: Principal, asked: Asked) ->
         asked.provider.client_id_claim: principal.client_id,
         "jti": principal.claims.get("jti"),
     }
-    return all(members[name] == value for name, value in said.items() if name in members)
+    is_same = all(members[name] == value for name, value in said.items() if name in members)
+    return is_same and _is_for_us(members, asked.provider) and _is_bound_alike(members, principal)
+
+
+def _is_for_us(members: Mapping[str, Any], provider: CompiledProvider) -> bool:
+    audience = members.get("aud", list(provider.audiences))
+    names = [audience] if isinstance(audience, str) else audience
+    return isinstance(names, list) and any(isinstance(name, str) and name in provider.audiences for name in names)
+
+
+def _is_bound_alike(members: Mapping[str, Any], principal: Principal) -> bool:
+    """Compare the binding that the issuer tells with the one that was proven."""
+    proven = principal.confirmation or Confirmation()
+    if is_called_dpop(members) and proven.jkt is None:
+        return False
+    told = members.get("cnf")
+    if "cnf" not in members:
+        return True
+    return isinstance(told, Mapping) and (told.get("jkt"), told.get("x5t#S256")) == (proven.jkt, proven.certificate)
+
+
+def _not_left(
+    members: Mapping[str, Any], principal: Principal, provider: CompiledProvider, scopes: tuple[str, ...]
+) -> Deny | None:
+    """Refuse a token of which the issuer now says fewer scopes than the operation needs: consent was taken back."""
+    if provider.shape.scope_claim not in members:
+        return None
+    left = provider.shape.scopes(members)
+    if left is None:
+        return refusals.invalid("the scopes that the issuer tells cannot be read")
+    return require_scopes(replace(principal, scopes=left), scopes)
 
 
 def compile_introspection(

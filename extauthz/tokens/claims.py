@@ -134,7 +134,7 @@ def _check_binding(claims: Mapping[str, Any], _: CompiledProvider) -> Deny | Non
 
     A token that calls itself a DPoP token and names no key is not taken for a bearer token (RFC 9449 section 6).
     """
-    if _is_called_dpop(claims) and not (isinstance(claims.get("cnf"), dict) and "jkt" in claims["cnf"]):
+    if is_called_dpop(claims) and not (isinstance(claims.get("cnf"), dict) and "jkt" in claims["cnf"]):
         return refusals.invalid("a DPoP token that is bound to no key")
     if "cnf" not in claims:
         return None
@@ -144,7 +144,7 @@ def _check_binding(claims: Mapping[str, Any], _: CompiledProvider) -> Deny | Non
     return None if is_readable else refusals.invalid("cnf is not one that can be checked")
 
 
-def _is_called_dpop(claims: Mapping[str, Any]) -> bool:
+def is_called_dpop(claims: Mapping[str, Any]) -> bool:
     """Tell whether the issuer calls it so: Keycloak in `typ`, introspection in `token_type` (RFC 7662 section 2.2)."""
     kinds = claims.get("typ"), claims.get("token_type")
     return any(isinstance(kind, str) and kind.casefold() == "dpop" for kind in kinds)

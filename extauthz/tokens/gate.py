@@ -104,15 +104,22 @@ class TokenGate:
         return self._counted(confirmed, request.peer_ip)
 
     async def confirm_active(
-        self, request: AuthzRequest, principal: Principal, deadline: float
+        self, request: AuthzRequest, principal: Principal, scopes: tuple[str, ...], deadline: float
     ) -> Deny | Unavailable | None:
-        """Return why the issuer's word of now refuses this token, or that there is none; None when it is good."""
+        """Return why the issuer's word of now refuses this token, or that there is none; None when it is good.
+
+        Args:
+            request: Presents the token.
+            principal: Of this token, good by itself.
+            scopes: Of the operation.
+            deadline: On `Clock.monotonic()`.
+        """
         token = presented_token(request, takes_dpop=bool(self.dpop_algorithms))
         if isinstance(token, Deny):
             return token
         if self.introspection is None:
             return refusals.invalid("its issuer cannot be asked")
-        return await self.introspection.confirm(principal, token, deadline)
+        return await self.introspection.confirm(principal, token, scopes, deadline)
 
     async def confirm_signed(
         self, signature: SignatureCheck, request: AuthzRequest, principal: Principal, deadline: float

@@ -60,11 +60,11 @@ class Rig:
         """Show a token to the gate."""
         return await self.gate.authenticate(bearer_request(token), self.clock.monotonic() + patience)
 
-    async def confirm(self, token: str) -> Deny | Unavailable | None:
-        """Show a token to the gate, and have its issuer asked about it."""
+    async def confirm(self, token: str, *scopes: str) -> Deny | Unavailable | None:
+        """Show a token to the gate, and have its issuer asked about it for an operation that needs `scopes`."""
         principal = await self.authenticate(token)
         assert isinstance(principal, Principal)
-        return await self.gate.confirm_active(bearer_request(token), principal, self.clock.monotonic() + 5)
+        return await self.gate.confirm_active(bearer_request(token), principal, scopes, self.clock.monotonic() + 5)
 
 
 @asynccontextmanager

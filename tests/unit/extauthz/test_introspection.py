@@ -197,11 +197,37 @@ async def test_word_of_now_refuses_a_jwt_that_is_good_by_itself(tmp_path):
         assert isinstance(await gate.confirm(jwt_of(gate)), Deny)
 
 
-@pytest.mark.parametrize("other", [{"sub": "x"}, {"client_id": "x"}, {"jti": "x"}, {"iss": "https://x.example"}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"sub": "x"},
+        {"client_id": "x"},
+        {"jti": "x"},
+        {"iss": "https://x.example"},
+        {"aud": "https://x.example"},
+        {"aud": 7},
+        {"cnf": {"jkt": "A" * 43}},
+        {"cnf": None, "token_type": "DPoP"},
+        {"exp": 1_700_000_000 - 31},
+        {"exp": "soon"},
+        {"scope": ["payments:write"]},
+    ],
+    ids=str,
+)
 async def test_word_about_another_token_confirms_nothing(tmp_path, other):
     async with rig(tmp_path) as gate:
         gate.endpoint.say = lambda _token: active(**{"jti": "token-1", **other})
         assert isinstance(await gate.confirm(jwt_of(gate)), Deny)
+
+
+async def test_word_about_fewer_scopes_refuses_what_needs_them(tmp_path):
+    async with rig(tmp_path) as gate:
+        gate.endpoint.say = lambda _token: {"active": True, "scope": "accounts:read payments:read"}
+        token = jwt_of(gate, scope="payments:write payments:read")
+        refused = await gate.confirm(token, "payments:write")
+        assert isinstance(refused, Deny)
+        assert refused.reason is Reason.SCOPE_INSUFFICIENT
+        assert await gate.confirm(token, "payments:read") is None
 
 
 async def test_word_that_cannot_be_had_is_no_verdict(tmp_path):
