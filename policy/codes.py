@@ -357,6 +357,12 @@ _MEANING: Final = {
         "one step for the payment, one below it for its outcome",
         "A test that cannot be run as it is written proves nothing.",
     ),
+    "P082": CodeSpec(
+        "a rate that cannot be counted by",
+        "two rates of one currency for one day, `rate: 0`, `convert: true` without rates.yaml or into another currency",
+        "one rate a day and currency, into the currency of the quota",
+        "An amount that is converted wrongly takes too little of a quota.",
+    ),
     "P080": CodeSpec(
         "a rule is no valid expression",
         '`card.contry == "DE"`, `payment.amount.minor_units > "5"`, `has(card.country)`',

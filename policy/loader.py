@@ -29,6 +29,7 @@ from policy.schema.profiles import Profile
 from policy.schema.providers import ProvidersFile
 from policy.schema.quota_tests import QuotaTestsFile
 from policy.schema.quotas import QuotasFile
+from policy.schema.rates import RatesFile
 from policy.schema.risk import RiskFile
 from policy.schema.routes import RoutesFile
 from policy.shape import check_shape, sound_items
@@ -56,6 +57,7 @@ class PolicySet:
         documents: The files as they were read, by name.
         descriptors: What `descriptors/*.yaml` say, or None without such files.
         tests: Tests of quotas by file name.
+        rates: rates.yaml, or None without it.
     """
 
     root: Path
@@ -71,6 +73,7 @@ class PolicySet:
     documents: Mapping[str, Document]
     descriptors: DescriptorSet | None = None
     tests: Mapping[str, QuotaTestsFile] = field(default_factory=dict)
+    rates: RatesFile | None = None
 
     files: ClassVar[Mapping[type[FileModel], str]] = FILE_NAMES
     """File name of each model type; those of profiles are in `profile_files`."""
@@ -171,4 +174,5 @@ def _assemble(root: Path, revision: str, parts: Parts, descriptors: DescriptorSe
         documents=MappingProxyType(dict(parts.documents)),
         descriptors=descriptors,
         tests=MappingProxyType(parts.tests()),
+        rates=parts.find(RatesFile),
     )

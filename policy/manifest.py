@@ -7,7 +7,7 @@ from typing import Final
 
 from policy.diagnostics import did_you_mean, quote
 from policy.directory import RawFiles
-from policy.names import FILE_MODELS, MANIFEST_FILE, is_descriptor_file, is_planned, model_of
+from policy.names import FILE_MODELS, MANIFEST_FILE, OPTIONAL_FILES, is_descriptor_file, is_planned, model_of
 from policy.parts import Parts
 from policy.schema.manifest import Manifest
 
@@ -31,7 +31,7 @@ def check_manifest(manifest: Manifest, raw: RawFiles, parts: Parts) -> list[str]
             parts.add(MANIFEST_FILE, ("files", index), *complaint)
     _check_present(seen, raw, parts)
     for name in FILE_MODELS:
-        if name not in seen:
+        if name not in seen and name not in OPTIONAL_FILES:
             parts.add(MANIFEST_FILE, ("files",), "P025", f"{quote(name)} must be in the list; every set needs it")
     return [name for name in readable if name in raw.contents]
 

@@ -13,6 +13,7 @@ from policy.schema.profiles import Profile
 from policy.schema.providers import ProvidersFile
 from policy.schema.quota_tests import QuotaTestsFile
 from policy.schema.quotas import QuotasFile
+from policy.schema.rates import RatesFile
 from policy.schema.risk import RiskFile
 from policy.schema.routes import RoutesFile
 
@@ -22,6 +23,7 @@ ROUTES_FILE: Final = "routes.yaml"
 MERCHANTS_FILE: Final = "merchants.yaml"
 QUOTAS_FILE: Final = "quotas.yaml"
 RISK_FILE: Final = "risk.yaml"
+RATES_FILE: Final = "rates.yaml"
 
 FILE_NAMES: Final[Mapping[type[FileModel], str]] = MappingProxyType(
     {
@@ -30,9 +32,13 @@ FILE_NAMES: Final[Mapping[type[FileModel], str]] = MappingProxyType(
         MerchantsFile: MERCHANTS_FILE,
         QuotasFile: QUOTAS_FILE,
         RiskFile: RISK_FILE,
+        RatesFile: RATES_FILE,
     }
 )
-"""The single files; each one is required."""
+"""The single files."""
+
+OPTIONAL_FILES: Final = frozenset({RATES_FILE})
+"""Of the single files, those that a set may go without."""
 
 FILE_MODELS: Final[Mapping[str, type[FileModel]]] = MappingProxyType(
     {name: model for model, name in FILE_NAMES.items()}

@@ -18,6 +18,8 @@ def loosened(old: PolicySet, new: PolicySet) -> list[str]:
             sentences.append(f"quota {before.id} was removed")
         else:
             sentences.extend(_quota(before, quota))
+    if old.rates is not None and new.rates is not None and old.rates != new.rates:
+        sentences.append("rates.yaml has other rates; converted amounts may count less")
     return sentences
 
 
@@ -66,7 +68,7 @@ def _counted(quota: Quota) -> tuple[object, ...]:
         "cut_off",
         "start_day",
     )
-    return (*(getattr(quota, name) for name in names), quota.currency, quota.per)
+    return (*(getattr(quota, name) for name in names), quota.currency, quota.convert, quota.per)
 
 
 def _value(name: str, before: int | None, after: int | None) -> Iterator[str]:

@@ -12,6 +12,7 @@ from policy.schema.durations import duration_seconds
 from policy.schema.merchants import Merchant, Override
 from policy.schema.quotas import Quota
 from policy.schema.routes import Operation
+from ratelimit.conversion import Conversion
 from ratelimit.counting import Counting
 from ratelimit.headers import told_of
 from ratelimit.ledger import Kind
@@ -52,6 +53,7 @@ class _Compiler:
     hold_seconds: int
     repeat_seconds: int
     headers: tuple[str, ...]
+    conversion: Conversion | None
 
     @classmethod
     def of(cls, policy: PolicySet) -> _Compiler:
@@ -66,6 +68,7 @@ class _Compiler:
             duration_seconds(policy.quotas.reservation.hold),
             duration_seconds(policy.quotas.reservation.idempotency),
             policy.quotas.headers,
+            Conversion.compile(policy.rates),
         )
 
     def plans(self, subject: _Subject, shared: dict[object, Mapping[str, Plan]]) -> Mapping[str, Plan]:
@@ -98,6 +101,8 @@ class _Compiler:
             is_held=any(limit.is_held or limit.metric == "in_flight" for limit in counted) or repeat_seconds > 0,
             hold_seconds=self.hold_seconds,
             repeat_seconds=repeat_seconds,
+            conversion=self.conversion if any(limit.is_converted for limit in limits) else None,
+            covers_every_currency=self._is_every_currency_covered(operation, subject),
         )
 
     def _limits(self, operation: Operation, subject: _Subject) -> Iterator[Limit | None]:
@@ -107,13 +112,19 @@ class _Compiler:
 
     def _covered(self, operation: Operation, subject: _Subject) -> Iterator[str]:
         """Yield the currencies of amounts that are limited, or written as unlimited, for the merchant as a whole."""
+        yield from (quota.currency for quota in self._covering(operation, subject) if quota.currency is not None)
+
+    def _is_every_currency_covered(self, operation: Operation, subject: _Subject) -> bool:
+        return any(quota.convert for quota in self._covering(operation, subject))
+
+    def _covering(self, operation: Operation, subject: _Subject) -> Iterator[Quota]:
         for quota in self.quotas:
             is_whole = quota.metric == "amount" and quota.per == ("merchant",)
-            if not is_whole or quota.currency is None or operation.operation not in quota.operations:
+            if not is_whole or operation.operation not in quota.operations:
                 continue
             limit = self._limit(quota, subject)
             if subject.merchant.id in quota.unlimited or (limit is not None and not limit.is_shadow):
-                yield quota.currency
+                yield quota
 
     def _limit(self, quota: Quota, subject: _Subject) -> Limit | None:
         """Return the quota with the most specific value: the merchant's, else its tier's, else the default."""
@@ -148,6 +159,7 @@ def _with_values(
         "scope": quota.scope,
         "dimensions": quota.dimensions,
         "passes_without": quota.without is not None,
+        "is_converted": quota.convert,
         "is_once": counting.is_once,
         "is_held": quota.counts == "authorized",
         "warn_at": tuple(sorted(quota.warn_at)),

@@ -17,10 +17,13 @@ _STORE_RETRY_SECONDS = 1
 def judge_single(limits: Sequence[Limit], query: LimitQuery, now: float) -> OverLimit | None:
     """Compare one payment with the limits for a single payment; they need no counter."""
     for limit in limits:
-        if limit.is_shadow or limit.currency != query.currency or query.amount_minor is None:
+        amount = limit.amount_of(query)
+        if amount is None and limit.is_converted and not limit.is_shadow:
+            return OverLimit(Reason.RATE_MISSING, detail=f"quota {limit.quota} has no rate for {query.currency}")
+        if limit.is_shadow or amount is None:
             continue
         value = limit.value_at(now)
-        if query.amount_minor > value:
+        if amount > value:
             state = QuotaState(limit.quota, value, 0, 0, is_over=True, is_shadow=False, is_per_second=False)
             return OverLimit(Reason.SINGLE_LIMIT_EXCEEDED, deciding=state, states=(state,))
     return None

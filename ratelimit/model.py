@@ -31,6 +31,8 @@ class LimitQuery(NamedTuple):
         addresses: Of the payer's IP address, an IPv6 one by its /64, likewise.
         sub_merchant: Its id; empty without one, None where extauthz did not look for it.
         identity: What makes a repeat of the request the same payment; None where nothing does.
+        base_minor: The amount in minor units of the currency that rates.yaml leads to; None where no rate holds. Not
+            handed over: `ratelimit.pipeline.converted` sets it.
     """
 
     merchant_id: str
@@ -45,6 +47,7 @@ class LimitQuery(NamedTuple):
     addresses: tuple[str, ...] | None = ()
     sub_merchant: str | None = ""
     identity: PaymentIdentity | None = None
+    base_minor: int | None = None
 
 
 class QuotaState(NamedTuple):

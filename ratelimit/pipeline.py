@@ -79,6 +79,7 @@ async def decide(tables: Tables, query: LimitQuery, trail: Trail, deadline: floa
     plan = match(tables, query)
     if isinstance(plan, OverLimit):
         return plan
+    query = converted(plan, query, engine.now())
     refusal = judge_single(plan.single, query, engine.now())
     if refusal is not None:
         return refusal
@@ -114,10 +115,17 @@ def match(tables: Tables, query: LimitQuery) -> Plan | OverLimit:
         return plan
     if query.amount_minor is None or query.currency is None:
         return OverLimit(Reason.AMOUNT_MISSING)
-    if query.currency not in plan.covered_currencies:
+    if query.currency not in plan.covered_currencies and not plan.covers_every_currency:
         is_known = minor_unit_exponent(query.currency) is not None
         return OverLimit(Reason.QUOTA_UNDEFINED if is_known else Reason.CURRENCY_UNKNOWN)
     return plan
+
+
+def converted(plan: Plan, query: LimitQuery, now: float) -> LimitQuery:
+    """Return the payment with its amount by the rates of `now`; whoever counts it refuses one that has none."""
+    if plan.conversion is None or query.amount_minor is None or query.currency is None:
+        return query
+    return query._replace(base_minor=plan.conversion.convert(query.amount_minor, query.currency, now))
 
 
 async def _hit(

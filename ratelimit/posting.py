@@ -53,7 +53,9 @@ def find_counters(plan: Plan, query: LimitQuery) -> list[Counter] | OverLimit:
     """
     counters: list[Counter] = []
     for limit in plan.counted:
-        if limit.currency not in (None, query.currency):
+        if limit.metric == "amount" and limit.amount_of(query) is None:
+            if limit.is_converted and not limit.is_shadow:
+                return OverLimit(Reason.RATE_MISSING, detail=f"quota {limit.quota} has no rate for {query.currency}")
             continue
         if not limit.dimensions and not limit.subject:
             counters.append(Counter(limit))
@@ -164,8 +166,9 @@ def _entry(counter: Counter, tag: str, query: LimitQuery, at: tuple[Window | Non
         key, expires = f"{key}:{limit.kind.name.lower()}{limit.step}{counter.suffix}", limit.expires_in_seconds
     else:
         key, expires = f"{key}:{window.label}{counter.suffix}", window.expires_in_seconds(now)
-    # `match` has refused a money operation without amount; an amount limit applies to no other.
-    cost = query.amount_minor if limit.metric == "amount" and query.amount_minor is not None else 1
+    # `find_counters` has left out or refused what has no amount; only a look at a counter comes here without one.
+    amount = limit.amount_of(query) if limit.metric == "amount" else None
+    cost = 1 if amount is None else amount
     flags = (limit.is_shadow, limit.is_once, limit.is_held)
     if limit.kind is Kind.WINDOW:
         return Entry(key, value, cost, expires, limit.kind, *flags)

@@ -86,6 +86,15 @@ class Reason(ReasonEnum):
         "Operators: extauthz refuses such a body itself; compare the versions of the services.",
         "never",
     )
+    RATE_MISSING = ReasonSpec(
+        "rate_missing",
+        403,
+        "No exchange rate covers this payment.",
+        "A quota with `convert: true` applies, and rates.yaml has no rate for this currency and day; or the converted "
+        "amount is larger than any that can be counted.",
+        "Operators: add a rate to rates.yaml. Merchants: pay in another currency.",
+        "after_change",
+    )
     CARD_MISSING = ReasonSpec(
         "card_missing",
         403,

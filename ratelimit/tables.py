@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from policy.merchants import MerchantEntry
+from ratelimit.conversion import Conversion
 from ratelimit.headers import Told
 from ratelimit.ledger import Kind
+from ratelimit.model import LimitQuery
 from ratelimit.window import Frame
 
 
@@ -39,6 +41,7 @@ class Limit:
         warn_at: Per cent of the value, ascending, at which an operator wants to know.
         is_single: Each payment is compared by itself.
         is_rate: Waiting cures it in a moment: a second, a rate, or requests in flight.
+        is_converted: Payments in every currency count, by their amount in `currency`.
         told: What clients are told of it in response headers; None for nothing.
         local: With `on_store_failure: local`, this replica's share of it; None otherwise.
     """
@@ -64,6 +67,7 @@ class Limit:
     warn_at: tuple[int, ...] = ()
     is_single: bool = False
     is_rate: bool = False
+    is_converted: bool = False
     told: Told | None = None
     local: Limit | None = None
 
@@ -73,6 +77,12 @@ class Limit:
             return self.value
         place = bisect_right(self.changes, now, key=lambda change: change[0])
         return self.changes[place - 1][1] if place else self.value
+
+    def amount_of(self, query: LimitQuery) -> int | None:
+        """Return what a payment adds to an amount; None where it has no amount in this currency."""
+        if self.is_converted:
+            return query.base_minor
+        return query.amount_minor if query.currency == self.currency else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,8 @@ class Plan:
         covered_currencies: Currencies with an enforced amount quota or a written `unlimited`.
         is_held: Something is given back or leased, so the payment waits for its outcome.
         hold_seconds: How long it waits.
+        conversion: Rates, where some limit is converted; None otherwise.
+        covers_every_currency: An enforced amount quota is converted: what has no rate is refused when it is counted.
         repeat_seconds: How long a repeat of a payment is known as one; 0 where its upstream may carry it out again.
     """
 
@@ -96,6 +108,8 @@ class Plan:
     is_held: bool = False
     hold_seconds: int = 86_400
     repeat_seconds: int = 0
+    conversion: Conversion | None = None
+    covers_every_currency: bool = False
 
 
 @dataclass(frozen=True, slots=True)

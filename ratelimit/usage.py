@@ -10,7 +10,7 @@ from policy.merchants import MerchantEntry
 from ratelimit.judge import quota_states
 from ratelimit.ledger import Status
 from ratelimit.model import LimitQuery, OverLimit, QuotaState
-from ratelimit.pipeline import Engine, match
+from ratelimit.pipeline import Engine, converted, match
 from ratelimit.posting import Counter, Prepared, as_look, counters_of, find_counters, prepare
 from ratelimit.tables import Limit, Plan, Tables
 from ratelimit.window import ENDLESS
@@ -58,6 +58,7 @@ async def look_at(
     plan = match(tables, query)
     if isinstance(plan, OverLimit):
         return plan
+    query = converted(plan, query, engine.now())
     counters = find_counters(plan, query)
     if isinstance(counters, OverLimit) or not counters:
         return counters if isinstance(counters, OverLimit) else ()

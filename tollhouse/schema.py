@@ -14,6 +14,7 @@ from policy.schema.profiles import Profile
 from policy.schema.providers import ProvidersFile
 from policy.schema.quota_tests import QuotaTestsFile
 from policy.schema.quotas import QuotasFile
+from policy.schema.rates import RatesFile
 from policy.schema.risk import RiskFile
 from policy.schema.routes import RoutesFile
 
@@ -28,6 +29,7 @@ SCHEMA_FILES: Final[dict[str, type[FileModel]]] = {
     "quotas.schema.json": QuotasFile,
     "quota_tests.schema.json": QuotaTestsFile,
     "risk.schema.json": RiskFile,
+    "rates.schema.json": RatesFile,
 }
 """One schema a kind of policy file; the sample set's first lines point at these names."""
 

@@ -10,6 +10,7 @@ from policy.checks.profiles import check_profiles
 from policy.checks.providers import check_providers
 from policy.checks.quota_tests import check_quota_tests
 from policy.checks.quotas import check_quotas
+from policy.checks.rates import check_rates
 from policy.checks.risk import check_risk
 from policy.checks.routes import check_routes
 from policy.checks.signatures import check_signatures
@@ -29,5 +30,6 @@ def check_across(parts: Parts) -> None:
     check_introspection(parts)
     check_merchants(parts)
     check_quotas(parts)
+    check_rates(parts)
     check_quota_tests(parts)
     check_risk(parts)

@@ -69,6 +69,7 @@ PATTERN_WORDS = {
     r"^(monday|tuesday|wednesday|thursday|friday|saturday|sunday|[1-9]|1[0-9]|2[0-8])$": "a day's name, or 1 to 28",
     r"^[A-Za-z0-9._~+/-]{1,64}$": "characters of an access token, at most 64",
     r"^\d{4}$": "four digits",
+    r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,12})?$": "a decimal number such as 0.9214, without sign and exponent",
     r"^[A-Za-z0-9_.-]{1,64}$": "letters, digits, '_', '.' or '-', at most 64",
     r"^[a-z0-9-]{1,64}$": "a header's name in small letters, at most 64",
     r"^[A-Z]{2}$": "an ISO 3166 country code in capitals, such as DE",

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from policy.schema.base import AmountMinor, CurrencyCode, FileModel, Identifier, Integer, MerchantId, Text
+from policy.schema.base import AmountMinor, Boolean, CurrencyCode, FileModel, Identifier, Integer, MerchantId, Text
 from policy.schema.durations import CalendarDate, ClockTime, Duration
 
 Metric = Literal["count", "amount", "distinct", "in_flight"]
@@ -90,6 +90,11 @@ class Quota(FileModel):
         "counted. Without it they are refused (card_missing, subject_missing).",
     )
     currency: CurrencyCode | None = Field(None, description="Needed with amount, forbidden otherwise.")
+    convert: Boolean = Field(
+        False,
+        description="With amount: payments in every currency count, converted by rates.yaml and rounded up; without a "
+        "rate for today they are refused (rate_missing).",
+    )
     counts: Literal["attempts", "authorized"] = Field(
         "attempts",
         description="authorized: given back when the upstream provably did not take the payment; in doubt stays "

@@ -242,6 +242,7 @@ DEFECTS = [
         "P072",
         ("quotas.yaml", "interval: daily", "interval: daily\n    ⟦without: {owner: a, reason: b}"),
     ),
+    ("rates that are not there", "P082", ("quotas.yaml", "currency: EUR", "currency: EUR\n    ⟦convert: true")),
     # rules
     (
         "a rule twice",
