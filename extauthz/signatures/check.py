@@ -24,10 +24,12 @@ from extauthz.signatures.signers import Signer
 from extauthz.tokens.constraint import CLOCK_SPREAD_SECONDS
 from extauthz.tokens.replay import ReplayStore, request_identity
 from extauthz.tokens.verify import is_signature_valid
-from policy.schema.signatures import MessageSignature
+from policy.schema.signatures import MAX_AGE_SECONDS, MessageSignature
 
 FUTURE_SECONDS: Final = 10.0
 """How far ahead of ours a client's clock may be."""
+_REMEMBERED_SECONDS: Final = MAX_AGE_SECONDS + FUTURE_SECONDS + CLOCK_SPREAD_SECONDS
+"""By the longest age that policy may permit: the next policy set may take a signature for longer."""
 MAX_NONCE_CHARACTERS: Final = 256
 _TYPES: Final[Mapping[str, type]] = {
     "created": int,
@@ -141,9 +143,8 @@ class SignatureCheck:
         if self.means.replays is None:
             return Unavailable(Reason.REPLAY_STORE_UNAVAILABLE, "no store for used signatures")
         mark = signature_mark(parameters["keyid"], parameters["nonce"])
-        lifetime = self.demanded.max_age_seconds + FUTURE_SECONDS + CLOCK_SPREAD_SECONDS
         try:
-            is_ours = await self.means.replays.use(mark, request_identity(request), lifetime, deadline)
+            is_ours = await self.means.replays.use(mark, request_identity(request), _REMEMBERED_SECONDS, deadline)
         except StoreUnavailable as error:
             return Unavailable(Reason.REPLAY_STORE_UNAVAILABLE, error.reason)
         return None if is_ours else self._deny(Reason.SIGNATURE_INVALID, "the nonce was used before")

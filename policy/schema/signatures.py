@@ -20,6 +20,8 @@ Component = Annotated[
     StringConstraints(pattern=r"^(@method|@target-uri|@authority|@scheme|@path|@query|[a-z0-9!#$%&'*+.^_`|~-]{1,64})$"),
 ]
 
+MAX_AGE_SECONDS = 60
+"""Oldest `created` that an operation may take."""
 DEFAULT_COMPONENTS = ("@method", "@target-uri", "authorization", "content-digest")
 
 
@@ -50,6 +52,8 @@ class MessageSignature(FileModel):
     components: tuple[Component, ...] = Field(
         DEFAULT_COMPONENTS, min_length=1, max_length=20, description="Must be covered; more may be."
     )
-    max_age_seconds: Annotated[Integer, Field(ge=5, le=60)] = Field(60, description="Oldest `created`.")
+    max_age_seconds: Annotated[Integer, Field(ge=5, le=MAX_AGE_SECONDS)] = Field(
+        MAX_AGE_SECONDS, description="Oldest `created`."
+    )
     tag: QuotableText | None = Field(None, description="Which signature counts, by its `tag`, which it covers itself.")
     label: Label | None = Field(None, description="Which signature counts, by its label; without both, there is one.")
