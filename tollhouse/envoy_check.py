@@ -18,6 +18,8 @@ _JWT: Final = "filters.http.jwt_authn.v3.JwtAuthentication"
 _EXT: Final = "filters.http.ext_authz.v3.ExtAuthz"
 _MANAGER: Final = "http_connection_manager.v3.HttpConnectionManager"
 _READERS: Final = ("filters.http.ratelimit.v3.RateLimit", "filters.http.rbac.v3.RBAC")
+_CODE: Final = (".lua.v3.", ".wasm.v3.", ".golang.v3alpha.", ".dynamic_modules.v3.", ".TypedStruct")
+"""In the names of filters that run code, which may write anywhere; of the last one no member is known here."""
 _UNVERIFIED: Final = ("extract_only_without_validation", "allow_missing_or_failed", "allow_missing")
 _PREFIXES: Final = frozenset({"Bearer ", "DPoP "})
 _OTHER_PLACES: Final = ("from_params", "from_cookies")
@@ -84,17 +86,33 @@ def _check_chain(chain: _Chain, vouched: list[Provider]) -> Iterator[str]:
 
 
 def _other_writers(chain: _Chain) -> Iterator[str]:
-    for kind, entry, config in chain.filters:
+    last = chain.of(_EXT)[-1][0]
+    for at, (kind, entry, config) in enumerate(chain.filters):
         if kind.endswith((_JWT, _EXT, *_READERS)):
             continue
+        if at < last and next(_find(config, _runs_code), None) is not None:
+            yield f"filter {entry.get('name')!r} runs code before ext_authz, which may write claims too"
         if not kind or "config_discovery" in entry:
             yield f"filter {entry.get('name')!r} is not written out in this file, so nobody sees what it does"
-        elif next(_find(config, _may_write), None) is not None:
+        elif _names_namespace(config) or next(_find(config, _is_jwt), None) is not None:
             yield f"filter {entry.get('name')!r} names {NAMESPACE}: nothing but jwt_authn may write there"
 
 
-def _may_write(value: dict[str, Any]) -> bool:
-    return NAMESPACE in value or NAMESPACE in map(str, value.values()) or _type(value).endswith(_JWT)
+def _names_namespace(value: Any) -> bool:
+    """Tell whether the namespace stands in any text: as a value, in a list, as a member's name, in code."""
+    if isinstance(value, dict):
+        return any(_names_namespace(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return any(_names_namespace(item) for item in value)
+    return isinstance(value, str) and NAMESPACE in value
+
+
+def _runs_code(value: dict[str, Any]) -> bool:
+    return any(part in _type(value) for part in _CODE)
+
+
+def _is_jwt(value: dict[str, Any]) -> bool:
+    return _type(value).endswith(_JWT)
 
 
 def _check_routes(manager: dict[str, Any]) -> Iterator[str]:

@@ -23,6 +23,26 @@ SET_METADATA = """\
               "@type": type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config
               metadata: [{{metadata_namespace: {namespace}, value: {{a: b}}}}]
 """
+LUA = """\
+          - name: writer
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
+              default_source_code: {inline_string: "function envoy_on_request(h) write(h, 'jwt_' .. 'authn') end"}
+"""
+ANY_KIND = """\
+          - name: writer
+            typed_config:
+              "@type": type.googleapis.com/xds.type.v3.TypedStruct
+              type_url: type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
+              value: {}
+"""
+PROCESSOR = """\
+          - name: processor
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor
+              grpc_service: {envoy_grpc: {cluster_name: extauthz}}
+              metadata_options: {receiving_namespaces: {untyped: [envoy.filters.http.jwt_authn]}}
+"""
 SECOND = f"""\
                 careless:
                   payload_in_metadata: {PAYLOAD_KEY}
@@ -68,6 +88,9 @@ DEFECTS = {
         FILTER,
         SET_METADATA.format(name="forger", namespace="envoy.filters.http.jwt_authn") + FILTER,
     ),
+    "'writer' runs code before": (FILTER, LUA + FILTER),
+    "'writer' runs code": (FILTER, ANY_KIND + FILTER),
+    "'processor' names envoy.filters": (FILTER, PROCESSOR + FILTER),
     "not written out": (FILTER, f"          - name: hidden\n            config_discovery: {{}}\n{FILTER}"),
     "takes jwt_authn off": ("              routes:\n", f"              routes:\n{ROUTE_OFF}"),
     "no rule requires": ("requires: {provider_name: development}", "requires: {provider_name: nobody}"),
