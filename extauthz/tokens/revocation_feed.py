@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -140,7 +140,14 @@ class RevocationFeed:
             # Only text can be looked up: a list would not even hash.
             if isinstance(value, str) and (kind, issuer, value) in self._entries:
                 return True
-        return self._is_before("sub", principal)
+        return self._is_before("sub", principal) or ("act" in claims and self._is_actor_ended(principal))
+
+    def _is_actor_ended(self, principal: Principal) -> bool:
+        """Look for the outermost actor, who acts as much as the subject does (RFC 8693 section 4.1)."""
+        act = principal.claims["act"]
+        issuer = act.get("iss", principal.token_issuer) if isinstance(act, Mapping) else None
+        entry = self._entries.get(("sub", issuer, principal.actor)) if isinstance(issuer, str) else None
+        return entry is not None and principal.issued_at <= entry.not_before
 
     def is_lowered(self, principal: Principal) -> bool:
         """Tell whether what a token says of how its user authenticated counts no more."""

@@ -96,6 +96,25 @@ async def test_subject_is_refused_what_was_issued_up_to_then(issued_at, is_hit):
         assert not feed.is_revoked(caller(issued_at=issued_at, subject="bob"))
 
 
+@pytest.mark.parametrize(
+    ("act", "is_hit"),
+    [
+        ({"sub": "gateway"}, True),
+        ({"sub": "gateway", "iss": ISSUER}, True),
+        ({"sub": "gateway", "iss": "https://b.test"}, False),
+        ({"sub": "other", "act": {"sub": "gateway"}}, False),
+        ({"sub": ["gateway"]}, False),
+        ({"sub": "gateway", "iss": 7}, False),
+        ("gateway", False),
+    ],
+)
+async def test_actor_whose_tokens_were_ended_acts_for_nobody(act, is_hit):
+    async with following(SwitchedStore()) as feed:
+        await feed.revoke([entry("gateway", "sub", not_before=1000.0)], CLOCK.monotonic() + 1)
+        assert feed.is_revoked(caller(act=act)) is is_hit
+        assert not feed.is_revoked(caller(act=act, issued_at=1001.0))
+
+
 async def test_what_another_replica_writes_is_in_force_here():
     store = SwitchedStore()
     async with following(store) as one, following(store) as other:
