@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from policy.card_numbers import card_number_files
+from policy.card_numbers import key_needs
 from policy.descriptors.changes import count_limits
 from policy.descriptors.live import SUFFIXES, load_descriptors
 from policy.descriptors.reader import DescriptorOptions
@@ -124,8 +124,13 @@ def _noted(warnings: int) -> str:
 
 def _needs(policy: PolicySet) -> str:
     """Return what serving the set takes besides the set; a check cannot see whether the service has it."""
-    files = card_number_files(policy)
-    return f"; extauthz needs --card-key-file (card numbers in {', '.join(files)})" if files else ""
+    files: dict[str, list[str]] = {}
+    for need in key_needs(policy):
+        files.setdefault(need.what, [])
+        if need.file not in files[need.what]:
+            files[need.what].append(need.file)
+    told = "; ".join(f"{what} in {', '.join(named)}" for what, named in files.items())
+    return f"; extauthz needs --card-key-file ({told})" if told else ""
 
 
 def _counted(number: int, word: str) -> str:
