@@ -14,6 +14,8 @@ WARM: Final = "warm"
 COLD: Final = "cold"
 DPOP: Final = "dpop"
 DESCRIPTORS: Final = "descriptors"
+FLOOR_DESCRIPTORS: Final = "floor_descriptors"
+"""The floor's server, sent the bytes of `descriptors`."""
 
 METHODS: Final[Mapping[str, str]] = {
     EXTAUTHZ: "/envoy.service.auth.v3.Authorization/Check",
@@ -32,6 +34,8 @@ class PolicyShape:
         rules: Risk rules, of which none hits.
         has_descriptors: Instead of a policy set: a file in envoyproxy/ratelimit's format, asked with two descriptors.
         is_dpop_bound: Tokens are bound to a DPoP key, and each proof is marked in the store.
+        quotas: By how many quotas of QUOTAS in `bench.policy_sets` one payment is counted.
+        crowd: Merchants that have counters in the store; the case then has a store of its own.
     """
 
     merchants: int = 100
@@ -39,6 +43,8 @@ class PolicyShape:
     rules: int = 20
     is_dpop_bound: bool = False
     has_descriptors: bool = False
+    quotas: int = 2
+    crowd: int = 0
 
 
 _SHAPES: Final[Mapping[tuple[str, str], PolicyShape]] = {
@@ -54,7 +60,13 @@ _SHAPES: Final[Mapping[tuple[str, str], PolicyShape]] = {
     # Here the limits are many: 10,000 merchants times 10 operations times 2 quotas.
     (RATELIMIT, "merchants_10k"): PolicyShape(merchants=10_000),
     (RATELIMIT, DESCRIPTORS): PolicyShape(has_descriptors=True),
+    (RATELIMIT, "quotas_1"): PolicyShape(quotas=1),
+    (RATELIMIT, "quotas_5"): PolicyShape(quotas=5),
+    (RATELIMIT, "merchants_1k"): PolicyShape(merchants=1000, crowd=1000),
+    # As many in the store as a platform may have, all of one tier; those measured are among them.
+    (RATELIMIT, "merchants_1m"): PolicyShape(merchants=1000, crowd=1_000_000),
 }
+_FLOORS: Final[Mapping[str, str]] = {DESCRIPTORS: FLOOR_DESCRIPTORS}
 
 
 def cases_of(service: str) -> tuple[str, ...]:
@@ -63,8 +75,13 @@ def cases_of(service: str) -> tuple[str, ...]:
 
 
 def shape_of(service: str, case: str) -> PolicyShape:
-    """Return the size of the policy set that a case runs on; the floor's requests are those of `warm`."""
-    return _SHAPES[service, WARM if case == FLOOR else case]
+    """Return the size of the policy set that a case runs on; a floor has that of the case whose bytes it parses."""
+    return _SHAPES[service, {FLOOR: WARM, FLOOR_DESCRIPTORS: DESCRIPTORS}.get(case, case)]
+
+
+def floor_of(case: str) -> str:
+    """Return the floor that a case is compared with: the one that parses the same bytes."""
+    return _FLOORS.get(case, FLOOR)
 
 
 @dataclass(frozen=True, slots=True)

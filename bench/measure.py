@@ -32,6 +32,7 @@ class Subject:
         transport: `envoy`, `grpcio`, or the name of a peer.
         target: Where it is.
         bodies: Framed requests, a file for each h2load process.
+        counter_bytes: What a counter takes in its own crowded store; None without one.
     """
 
     service: str
@@ -39,6 +40,7 @@ class Subject:
     transport: str
     target: Target
     bodies: tuple[Path, ...]
+    counter_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Measurement:
             self._level.in_flight,
             tuple(self._rounds),
             self._void,
+            subject.counter_bytes,
         )
 
     async def _guarded(self, requests_each: int) -> tuple[float, list[Call]] | None:

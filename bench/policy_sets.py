@@ -19,6 +19,14 @@ SCOPE: Final = "payments:write"
 # Never reached, and one digit shorter than a card number: a longer one would send every decision record
 # through the slow search for card numbers.
 _PLENTY: Final = 100_000_000_000
+QUOTAS: Final = (
+    ("amount_per_day", "amount", "daily"),
+    ("rate", "count", "per_second"),
+    ("count_per_day", "count", "daily"),
+    ("amount_per_week", "amount", "weekly"),
+    ("amount_per_month", "amount", "monthly"),
+)
+"""What a payment is counted by: id, metric, interval. A case takes the first ones."""
 _UINT32_MAX: Final = 2**32 - 1
 _ZONES: Final = ("UTC", "Asia/Tokyo")
 
@@ -154,10 +162,10 @@ def _merchants(merchants: int) -> Iterator[str]:
 
 
 def _quotas(shape: PolicyShape) -> Iterator[str]:
-    """Two quotas for the measured operation, with a value of its own for every merchant."""
+    """Quotas for the measured operation, with a value of its own for every merchant."""
     own = ", ".join(f"{merchant_id(index)}: {_PLENTY + index}" for index in range(shape.merchants))
     yield "quotas:"
-    for name, metric, interval in (("rate", "count", "per_second"), ("amount_per_day", "amount", "daily")):
+    for name, metric, interval in QUOTAS[: shape.quotas]:
         yield f"  - id: {name}"
         yield "    owner: bench"
         yield f"    metric: {metric}"

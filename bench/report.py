@@ -11,7 +11,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from bench.cases import COLD, EXTAUTHZ, FLOOR, WARM
+from bench.cases import COLD, EXTAUTHZ, WARM, floor_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Row:
         in_flight: Requests in flight.
         rounds: What was measured.
         void: Why the row does not count; empty when it does.
+        counter_bytes: What a counter takes in the row's own crowded store; None without one.
     """
 
     service: str
@@ -50,6 +51,7 @@ class Row:
     in_flight: int
     rounds: tuple[Round, ...]
     void: str = ""
+    counter_bytes: float | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -68,16 +70,17 @@ class Row:
 
 
 def floor_ratio(row: Row, rows: Sequence[Row]) -> float | None:
-    """Return CPU time in multiples of the floor on the same transport at the same load.
+    """Return CPU time in multiples of the floor of the same bytes, on the same transport at the same load.
 
     A peer has no floor of its own and is compared with that of the first transport measured.
     """
+    name = floor_of(row.case)
     for floor in rows:
         is_same = (floor.service, floor.in_flight) == (row.service, row.in_flight)
         is_its_own = floor.transport == row.transport or not any(
-            each.case == FLOOR and each.transport == row.transport for each in rows
+            each.case == name and each.transport == row.transport for each in rows
         )
-        if floor.case == FLOOR and is_same and is_its_own and floor.is_valid and row.is_valid:
+        if floor.case == name and is_same and is_its_own and floor.is_valid and row.is_valid:
             # CPU time is counted in ticks of 10 ms: a round too short to see one says nothing.
             return row.median("cpu_us") / floor.median("cpu_us") if floor.median("cpu_us") else None
     return None
@@ -140,7 +143,12 @@ def comparisons(rows: Sequence[Row]) -> list[str]:
             if twin is not None:
                 ratio = row.median("cpu_us") / max(twin.median("cpu_us"), 0.001)
                 lines.append(f"{service} {case} on {transport} at {in_flight}: {ratio:.2f} x {label}")
-    return lines
+        if row.counter_bytes is not None:
+            lines.append(f"{service} {case} on {transport}: {row.counter_bytes:.0f} bytes of the store a counter")
+    return list(dict.fromkeys(lines))
+
+
+_SIZES = {"merchants_10k": "merchants_10", "merchants_1m": "merchants_1k", "quotas_5": "quotas_1"}
 
 
 def _counterparts(service: str, case: str, transport: str) -> list[tuple[str, tuple[str, str]]]:
@@ -150,6 +158,6 @@ def _counterparts(service: str, case: str, transport: str) -> list[tuple[str, tu
         pairs.append(("grpcio", (WARM, "grpcio")))
     if service == EXTAUTHZ and case in (COLD, "rules_100"):
         pairs.append((WARM, (WARM, transport)))
-    if case == "merchants_10k":
-        pairs.append(("merchants_10", ("merchants_10", transport)))
+    if case in _SIZES:
+        pairs.append((_SIZES[case], (_SIZES[case], transport)))
     return pairs

@@ -12,13 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.cases import COLD, DPOP, EXTAUTHZ, FLOOR, LEVELS, MAX_PROCESSES, RATELIMIT, WARM, cases_of, shape_of
+from bench.cases import (
+    COLD,
+    DESCRIPTORS,
+    DPOP,
+    EXTAUTHZ,
+    FLOOR,
+    FLOOR_DESCRIPTORS,
+    LEVELS,
+    MAX_PROCESSES,
+    RATELIMIT,
+    WARM,
+    cases_of,
+    shape_of,
+)
+from bench.crowd import counters_of_one, fill, store_megabytes
 from bench.measure import Effort, Subject, measure
 from bench.payloads import TokenIssuer, framed, request_messages, running_issuer
 from bench.peers import Peer, check_answers
 from bench.policy_sets import write_descriptors, write_policy_set
 from bench.report import Row
 from bench.servers import BenchFailed, ServerProcess, Target
+from chassis.clock import SystemClock
 from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 
 _ANY: Final = "127.0.0.1:0"
@@ -77,6 +92,15 @@ async def run_bench(options: Options, report: Callable[[str], None]) -> list[Row
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """What a case is served from: its directory, its store, and what a counter takes there when it is crowded."""
+
+    directory: Path
+    store: str
+    counter_bytes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Bench:
     options: Options
     root: Path
@@ -99,14 +123,22 @@ class _Bench:
 
     @asynccontextmanager
     async def _running(self, service: str, transport: str, cases: list[str]) -> AsyncIterator[list[Subject]]:
-        servers = [self._server(service, case, transport) for case in cases]
-        try:
+        async with AsyncExitStack() as stack:
+            places = [await self._laid_out(service, case, transport, stack) for case in cases]
+            servers = [self._server(service, case, transport, place) for case, place in zip(cases, places, strict=True)]
+            for server in servers:
+                stack.push_async_callback(server.stop)
             targets = await asyncio.gather(*(server.start() for server in servers))
-            yield [self._subject(service, case, transport, target) for case, target in zip(cases, targets, strict=True)]
-        finally:
-            await asyncio.gather(*(server.stop() for server in servers))
+            subjects = [
+                self._subject(service, case, transport, target, place.counter_bytes)
+                for case, target, place in zip(cases, targets, places, strict=True)
+            ]
+            if DESCRIPTORS in cases:
+                subjects.insert(1, self._subject(service, FLOOR_DESCRIPTORS, transport, targets[0]))
+            yield subjects
 
-    def _server(self, service: str, case: str, transport: str) -> ServerProcess:
+    async def _laid_out(self, service: str, case: str, transport: str, stack: AsyncExitStack) -> _Place:
+        """Write what a case is served from; a crowded one gets a store of its own."""
         directory = self.root / f"{service}-{case}-{transport}"
         directory.mkdir()
         shape = shape_of(service, case)
@@ -115,10 +147,19 @@ class _Bench:
             write_descriptors(policies)
         else:
             write_policy_set(policies, shape, issuer=self.issuer.url, jwks_uri=self.issuer.jwks_uri)
+        if not shape.crowd:
+            return _Place(directory, self.store)
+        own = await stack.enter_async_context(EmbeddedStore(max_memory_megabytes=store_megabytes()))
+        entries = await asyncio.to_thread(counters_of_one, policies, SystemClock().wall())
+        return _Place(directory, own.url, await fill(own.url, entries, shape.crowd))
+
+    def _server(self, service: str, case: str, transport: str, place: _Place) -> ServerProcess:
+        directory, shape = place.directory, shape_of(service, case)
+        policies = directory / "policies"
         decision_log = str(directory / "decisions.jsonl")
         if case in (FLOOR, COLD, DPOP):
             asked = {"service": service, "case": case, "transport": transport}
-            asked |= {"store": self.store if case == DPOP else ""}
+            asked |= {"store": place.store if case == DPOP else ""}
             asked |= {"policies": str(policies), "decision_log": decision_log}
             return ServerProcess((sys.executable, "-m", "bench.serve", json.dumps(asked)), directory, transport)
         words = {
@@ -128,12 +169,14 @@ class _Bench:
             "--transport": transport,
             "--decision-log": decision_log,
             "--log-level": "WARNING",
-            **({"--store": self.store} if service == RATELIMIT else {}),
+            **({"--store": place.store} if service == RATELIMIT else {}),
         }
         arguments = [word for option in words.items() for word in option]
         return ServerProcess((sys.executable, "-m", "tollhouse", "serve", service, *arguments), directory, transport)
 
-    def _subject(self, service: str, case: str, transport: str, target: Target) -> Subject:
+    def _subject(
+        self, service: str, case: str, transport: str, target: Target, counter_bytes: float | None = None
+    ) -> Subject:
         directory = self.root / f"requests-{service}-{case}-{transport}"
         directory.mkdir()
         messages = request_messages(service, self.issuer, shape_of(service, case), MAX_PROCESSES)
@@ -142,7 +185,7 @@ class _Bench:
             body = directory / f"request-{index:02d}.bin"
             body.write_bytes(framed(message))
             bodies.append(body)
-        return Subject(service, case, transport, target, tuple(bodies))
+        return Subject(service, case, transport, target, tuple(bodies), counter_bytes)
 
     async def _peers(self, service: str) -> list[Subject]:
         subjects = [self._subject(service, WARM, peer.name, peer.target) for peer in self.options.peers]

@@ -41,3 +41,18 @@ def test_every_bar_is_judged_when_everything_was_measured():
 def test_void_and_missing_rows_say_nothing():
     assert verdicts([row("extauthz", "floor", 100, void="x"), row("extauthz", "warm", 300)]) == []
     assert verdicts([]) == []
+
+
+def test_descriptors_are_held_against_the_floor_of_their_own_bytes():
+    costs = {"floor": 10, "floor_descriptors": 50, "descriptors": 90}
+    (line,) = verdicts([row("ratelimit", case, cpu_us) for case, cpu_us in costs.items()])
+    assert " ".join(line.split()).startswith("met ratelimit descriptors at 64: 1.80 x floor_descriptors,")
+
+
+def test_more_quotas_and_more_merchants_are_held_against_few():
+    pairs = {"quotas_1": 100, "quotas_5": 151, "merchants_1k": 100, "merchants_1m": 119}
+    lines = verdicts([row("ratelimit", case, cpu_us) for case, cpu_us in pairs.items()])
+    assert [line.split()[:3] for line in lines] == [
+        ["MISSED", "ratelimit", "quotas_5"],
+        ["met", "ratelimit", "merchants_1m"],
+    ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
+from redis.asyncio import Redis
 
 import bench.__main__
 import bench.still
 from bench.cases import EXTAUTHZ, MAX_PROCESSES, METHODS, RATELIMIT, PolicyShape, cases_of
+from bench.crowd import counters_of_one, fill
 from bench.load import Call, LoadFailed, check_summary, parse_log, percentile_us, requests_per_second
 from bench.payloads import payment_body, rate_limit_request, request_messages, running_issuer
 from bench.peers import parse_peer
@@ -22,6 +24,7 @@ from policy.settings import ServiceSettings
 from protos import envoy_wire_pb2 as wire
 from ratelimit.model import LimitQuery
 from ratelimit.wire import parse_rate_limit_request
+from tollhouse.embedded_store import EmbeddedStore
 from tollhouse.probe import get_json
 
 SUMMARY = "requests: {0} total, {0} started, {1} done, {2} succeeded, {3} failed, {4} errored, {5} timeout\n"
@@ -133,7 +136,10 @@ def test_wrong_command_line_is_exit_code_2(words, capsys):
 
 def test_cases_are_the_named_ones():
     assert cases_of(EXTAUTHZ) == ("floor", "warm", "cold", "dpop", "merchants_10", "merchants_10k", "rules_100")
-    assert cases_of(RATELIMIT) == ("floor", "warm", "merchants_10", "merchants_10k", "descriptors")
+    assert cases_of(RATELIMIT) == (
+        *("floor", "warm", "merchants_10", "merchants_10k", "descriptors"),
+        *("quotas_1", "quotas_5", "merchants_1k", "merchants_1m"),
+    )
 
 
 def test_generated_policy_set_loads_with_the_size_asked_for(tmp_path):
@@ -183,3 +189,17 @@ def test_ten_merchants_are_shared_by_sixteen_callers():
     merchants = {parse_rate_limit_request(message).merchant_id for message in messages}
     assert merchants == {f"m{index:05d}" for index in range(10)}
     assert b"4571" in payment_body(0, "m00000")
+
+
+async def test_a_crowd_has_the_counters_that_the_service_makes(tmp_path):
+    uri = "http://127.0.0.1:1"
+    root = write_policy_set(tmp_path / "set", PolicyShape(merchants=3), issuer=uri, jwks_uri=f"{uri}/jwks.json")
+    entries = counters_of_one(root, 1_700_000_000.0)
+    assert [entry.key for entry in entries] == [
+        "tollhouse:1:{m00000}:amount_per_day:d20231114",
+        "tollhouse:1:{m00000}:rate:s1700000000",
+    ]
+    async with EmbeddedStore() as store, Redis.from_url(store.url, decode_responses=True) as client:
+        assert await fill(store.url, entries, 25_000) > 10
+        assert await client.dbsize() == 50_000
+        assert await client.get("tollhouse:1:{m24999}:amount_per_day:d20231114") == "1250"

@@ -103,3 +103,13 @@ def test_comparisons_name_both_sides():
         "extauthz rules_100 on envoy at 64: 1.20 x warm",
         "extauthz merchants_10k on envoy at 64: 1.10 x merchants_10",
     ]
+
+
+def test_descriptors_have_a_floor_of_their_own():
+    rows = [row("floor", 10), row("floor_descriptors", 40), row("descriptors", 80)]
+    assert floor_ratio(rows[2], rows) == 2.0
+
+
+def test_memory_of_a_counter_is_said_once():
+    rows = [Row("ratelimit", "merchants_1m", "envoy", level, WARM.rounds, counter_bytes=124.6) for level in (1, 64)]
+    assert comparisons(rows) == ["ratelimit merchants_1m on envoy: 125 bytes of the store a counter"]
