@@ -15,7 +15,7 @@ from extauthz.servicer import CHECK_METHOD
 from helpers.cards import OTHER_CARD, TEST_CARD, write_card_keys_file
 from helpers.issuer import SigningKey
 from helpers.services import check_bytes, gate, limiter, payment, should_rate_limit
-from policy.handoff import ENTRIES
+from policy.handoff import ENTRIES, NONE, UNREAD, VERSION
 
 KEY = SigningKey("ES256", "k1")
 
@@ -110,6 +110,21 @@ async def test_second_card_that_a_lenient_upstream_charges_is_refused(running, m
     assert await running.reason(running.token(), body=body) == "body_unreadable"
 
 
+def _handed_over(merchant_id: str) -> dict[str, str]:
+    """Return the hand-off of a payment, all but its card."""
+    known = {
+        "handoff": VERSION,
+        "merchant_id": merchant_id,
+        "operation": "create_payment",
+        "currency": "EUR",
+        "amount_minor": "100",
+        "idempotency": NONE,
+        "decision_id": "d" * 32,
+        "policy_revision": "a" * 16,
+    }
+    return {**dict.fromkeys(ENTRIES, UNREAD), **known}
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -124,7 +139,7 @@ async def test_second_card_that_a_lenient_upstream_charges_is_refused(running, m
 )
 async def test_limiter_takes_nothing_but_keyed_hashes_for_a_card(tmp_path, caplog, value):
     caplog.set_level(logging.DEBUG)
-    values = dict(zip(ENTRIES, ("1", "m_active", "create_payment", "EUR", "100", "", "d" * 32, "a" * 16), strict=True))
+    values = _handed_over("m_active")
     async with limiter(tmp_path) as service:
         refused = await should_rate_limit(service, {**values, "card_key": value})
         keyed = read_card_keys_file(str(write_card_keys_file(tmp_path / "card.keys"))).card_keys(TEST_CARD)
@@ -136,7 +151,7 @@ async def test_limiter_takes_nothing_but_keyed_hashes_for_a_card(tmp_path, caplo
 
 async def test_card_without_room_left_is_refused_and_another_card_is_not(tmp_path):
     keyring = read_card_keys_file(str(write_card_keys_file(tmp_path / "card.keys")))
-    values = dict(zip(ENTRIES, ("1", "m_small", "create_payment", "EUR", "100", "", "d" * 32, "a" * 16), strict=True))
+    values = _handed_over("m_small")
     async with limiter(tmp_path) as service:
 
         async def pay(number: str) -> int:
