@@ -14,6 +14,7 @@ from extauthz.wire import parse_check_request
 from helpers.fuzzing.engine import Target
 from helpers.wire_oracle import auth, rls
 from policy.handoff import ABSENT, DOMAIN, ENTRIES, NONE, VERSION
+from policy.handoff import UNREAD as UNREAD_WORD
 from policy.money import MAX_AMOUNT_MINOR
 from protos import envoy_wire_pb2 as wire
 from ratelimit.model import LimitQuery, OverLimit
@@ -107,6 +108,18 @@ def _compare_hit(parsed: LimitQuery, data: bytes) -> None:
     assert str(parsed.currency or NONE) == values["currency"]
     assert str(NONE if parsed.amount_minor is None else parsed.amount_minor) == values["amount_minor"]
     assert parsed.amount_minor is None or 0 <= parsed.amount_minor <= MAX_AMOUNT_MINOR
+    _compare_subjects(parsed, values)
+
+
+def _compare_subjects(parsed: LimitQuery, values: dict[str, str]) -> None:
+    read = {"card_key": parsed.card_keys, "payer": parsed.payers, "device": parsed.devices, "ip": parsed.addresses}
+    for name, keys in read.items():
+        assert (UNREAD_WORD if keys is None else ",".join(keys) or NONE) == values[name]
+    assert len({tuple(key.split(".")[0] for key in keys) for keys in read.values() if keys}) <= 1
+    assert parsed.card_keys is not None
+    assert (UNREAD_WORD if parsed.sub_merchant is None else parsed.sub_merchant or NONE) == values["sub_merchant"]
+    assert (NONE if parsed.identity is None else ".".join(parsed.identity)) == values["idempotency"]
+    assert parsed.base_minor is None, "no hand-off says what an amount is worth"
 
 
 CHECK = Target(
@@ -139,6 +152,12 @@ HIT = Target(
         b"absent",
         b"none",
         b"handoff",
+        b"unread",
+        b"payer",
+        b"sub_merchant",
+        b"idempotency",
+        b"k1." + b"A" * 43,
+        b"A" * 43 + b"." + b"D" * 43,
         b"amount_minor",
         b"merchant_id",
         b"EUR",
