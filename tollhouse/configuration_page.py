@@ -63,8 +63,9 @@ current one.
 
     tollhouse card-key new card.keys       # one fresh key, mode 600; prints the key id alone
 
-Only extauthz needs it, and only when a profile has `card_number`: without it such a policy set is refused (P044). It
-replaces the number by `<key id>.<HMAC-SHA-256>` as the body is read; the limiter counts by that text. Whoever has the
+Only extauthz needs it, and only for what is kept as a keyed hash: `card_number` in a profile, a quota per payer, device
+or ip, `idempotency` with mode `upstream_enforced`. Without it such a policy set is refused (P044). It replaces the
+number by `<key id>.<HMAC-SHA-256>` as the body is read; the limiter counts by that text. Whoever has the
 file can find numbers to hashes by trying, so it is kept like the numbers themselves. All replicas need the same file.
 
 ### Rotate the card key
@@ -74,11 +75,12 @@ no order of replicas lets more through.
 
 1. `tollhouse card-key rotate card.keys` puts a fresh key before the current one. Bring the file to all replicas; each
    logs `card keys in force` with both ids once it has taken it.
-2. Wait until a new window of every quota with `per: card` has begun after the last replica took the file: for daily
-   quotas the next midnight of every merchant, 25 hours at most.
+2. Wait until a new window of every quota per card, payer, device or ip has begun after the last replica took the file:
+   for daily quotas the next midnight of every merchant, 25 hours at most.
 3. `tollhouse card-key drop card.keys` takes the old key out. Bring the file to all replicas.
 
-Dropped earlier, the old key takes its counts with it: a card then gets what is left under the new key alone. A key
+Dropped earlier, the old key takes its counts with it: a card then gets what is left under the new key alone. What
+makes a repeated payment is hashed with the older key: a repeat across the drop is counted again. A key
 that may be known to others is rotated and dropped at once, and the day's card counts start anew. To go back after a
 drop is a rotation like any other. A file that keeps no key of before, or uses a key id again for another key, is a
 drop at once as well; the log then says `card keys loosen`.

@@ -141,8 +141,9 @@ DPOP_NONCE_KEY_FILE = Setting(
 )
 CARD_KEY_FILE = Setting(
     "--card-key-file",
-    "File with the keys that card numbers are hashed with.",
-    "Mode 600, 32 random bytes a key; needed as soon as a profile has `card_number`. The limiter needs none.",
+    "File with the keys that card numbers, payers, devices and addresses are hashed with.",
+    "Mode 600, 32 random bytes a key; needed as soon as a profile has `card_number`, a quota counts per payer, device "
+    "or ip, or an operation has `idempotency: upstream_enforced`. The limiter needs none.",
     None,
     "FILE",
     service="extauthz",
