@@ -10,8 +10,8 @@ SIGNATURES: Final = {
     "P100": CodeSpec(
         "a signature that leaves a payment open",
         '`components: ["@method", "@target-uri"]` for an operation that moves money',
-        '`components: ["@method", "@target-uri", authorization, content-digest]`, the default, and more where wanted',
-        "What is not covered can be exchanged: the body with its amount, the token, the address.",
+        '`components: ["@method", "@target-uri", authorization, content-digest]`, the default; the header of `idempotency` too where a key is required',
+        "What is not covered can be exchanged: the body with its amount, the token, the address, the key of a repeat.",
     ),
     "P101": CodeSpec(
         "a digest of a body that is not read",

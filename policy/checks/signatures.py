@@ -44,7 +44,10 @@ def _check_signers(parts: Parts, file: ProvidersFile) -> None:
 
 def _check_demand(parts: Parts, path: tuple[str | int, ...], operation: Operation, demanded: MessageSignature) -> None:
     check_unique(parts, ROUTES_FILE, (*path, "components"), ("", demanded.components))
-    missing = [name for name in DEFAULT_COMPONENTS if name not in demanded.components]
+    keyed = operation.idempotency
+    # Under another key a payment that is sent again is another payment.
+    named = () if keyed is None or keyed.mode == "optional" else (keyed.header,)
+    missing = [name for name in (*DEFAULT_COMPONENTS, *named) if name not in demanded.components]
     if operation.moves_money and missing:
         message = f"{quote(operation.operation)} moves money, and {', '.join(missing)} may go unsigned"
         parts.add(ROUTES_FILE, (*path, "components"), "P100", message)

@@ -42,6 +42,20 @@ def look(text: str) -> tuple[str, str, str]:
 DEFECTS = [
     ("P100", [signers(signer()), pay('message_signature: {components: ⟦["@method", "@target-uri", authorization]}')]),
     ("P100", [signers(signer()), pay('message_signature: {components: ⟦["@method", "@path", content-digest]}')]),
+    (
+        "P100",
+        [signers(signer()), pay(f"message_signature: {{components: ⟦[{ALL}]}}\n    idempotency: {{mode: required}}")],
+    ),
+    (
+        "P100",
+        [
+            signers(signer()),
+            pay(
+                f"message_signature: {{components: ⟦[{ALL}, idempotency-key]}}\n"
+                "    idempotency: {mode: required, header: x-key}"
+            ),
+        ],
+    ),
     ("P101", [signers(signer()), look(f"message_signature: {{components: ⟦[{ALL}]}}")]),
     ("P102", [pay("⟦message_signature: {max_age_seconds: 30}")]),
     ("P103", [signers(signer()), pay("message_signature: {tag: payments, label: ⟦sig1}")]),
@@ -58,6 +72,11 @@ SOUND = [
     [signers(signer(), signer(EC, "ecdsa-p256-sha256", "k2"), signer(RSA, "rsa-pss-sha512", "k3"))],
     [signers(signer()), pay("message_signature: {}")],
     [signers(signer()), pay(f"message_signature: {{components: [{ALL}, dpop, idempotency-key], tag: payments}}")],
+    [
+        signers(signer()),
+        pay(f"message_signature: {{components: [{ALL}, idempotency-key]}}\n    idempotency: {{mode: required}}"),
+    ],
+    [signers(signer()), pay("message_signature: {}\n    idempotency: {mode: optional}")],
     [signers(signer()), look('message_signature: {components: ["@method", "@target-uri", authorization]}')],
 ]
 UNUSABLE = [
