@@ -10,7 +10,8 @@ SIGNATURES: Final = {
     "P100": CodeSpec(
         "a signature that leaves a payment open",
         '`components: ["@method", "@target-uri"]` for an operation that moves money',
-        '`components: ["@method", "@target-uri", authorization, content-digest]`, the default; the header of `idempotency` too where a key is required',
+        '`components: ["@method", "@target-uri", authorization, content-digest]`, the default; the header of '
+        "`idempotency` too where a key is required",
         "What is not covered can be exchanged: the body with its amount, the token, the address, the key of a repeat.",
     ),
     "P101": CodeSpec(
