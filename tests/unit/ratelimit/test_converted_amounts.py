@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 
 from helpers.clock import FakeClock
 from helpers.limits import limit, limit_query, tables
+from helpers.policy_sets import write_set
+from policy.loader import load_policy_set
 from policy.money import MAX_AMOUNT_MINOR
 from policy.schema.rates import RatesFile
+from ratelimit.compile import compile_tables
 from ratelimit.conversion import Conversion
 from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.model import LimitQuery, Verdict, WithinLimit
@@ -137,3 +141,30 @@ async def test_single_payment_is_compared_as_converted():
 def test_payment_that_nobody_converted_is_not_left_out():
     plan = Rig(AMOUNT).tables.plans["m_1"]["create_payment"]
     assert getattr(find_counters(plan, limit_query()), "reason", None) is Reason.RATE_MISSING
+
+
+def compiled(tmp_path: Path, quota: tuple[str, str]) -> Tables:
+    rates = "base: EUR\nowner: t\nsource: s\nrates:\n"
+    rates += "  - {currency: USD, rate: 2, valid_from: 2026-03-01, valid_until: 2026-03-31}\n"
+    root = write_set(
+        tmp_path, ("tollhouse.yaml", "  - risk.yaml\n", "  - risk.yaml\n  - rates.yaml\n"), ("quotas.yaml", *quota)
+    )
+    (root / "rates.yaml").write_text(rates)
+    return compile_tables(load_policy_set(root))
+
+
+def test_policy_that_converts_covers_every_currency_and_no_other_plan_pays_for_it(tmp_path):
+    converting = ("    currency: EUR\n", "    currency: EUR\n    convert: true\n")
+    plans = compiled(tmp_path / "one", converting).plans["m_one"]
+    assert plans["pay"].covers_every_currency
+    assert plans["pay"].conversion is not None
+    assert plans["pay"].conversion.convert(5, "USD", NOON) == 10
+    assert [each.is_converted for each in plans["pay"].counted] == [False, True]
+    assert (plans["look"].conversion, plans["look"].covers_every_currency) == (None, False)
+    plain = compiled(tmp_path / "two", ("limit: 1000", "limit: 1001")).plans["m_one"]["pay"]
+    assert (plain.conversion, plain.covers_every_currency) == (None, False)
+
+
+def test_shadow_quota_that_converts_covers_nothing(tmp_path):
+    shadow = ("    currency: EUR\n", "    currency: EUR\n    convert: true\n    mode: shadow\n")
+    assert not compiled(tmp_path, shadow).plans["m_one"]["pay"].covers_every_currency
