@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from chassis.clock import Clock
 from chassis.cluster_calls import calls_over
+from chassis.ids import RandomIds
 from chassis.store_cluster import StoreCluster
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
 from chassis.store_nodes import is_cluster
@@ -29,8 +30,9 @@ from ratelimit.ledger import (
     Status,
     check_posting,
 )
+from ratelimit.slot_groups import SlotGroups, is_spread, others_of
 
-_HIT, _CHARGE, _SETTLE = "hit", "charge", "settle"
+_HIT, _CHARGE, _SETTLE, _OTHERS = "hit", "charge", "settle", "others"
 _POISONED: Final = 2
 _STORE_TIME: Final = 0
 
@@ -53,6 +55,9 @@ class StoreLedger:
             link, _CHARGE, clock, lambda postings: pack_postings(postings, self.judged_at_ms), _read_posting
         )
         self._settlements = calls_over(link, _SETTLE, clock, _pack_settlements, _read_settlement)
+        self._others = calls_over(link, _OTHERS, clock, lambda holds: (list(holds), []), _read_notes)
+        is_cluster = isinstance(link, StoreCluster)
+        self._groups = SlotGroups(self._post_one, self._settle_one, RandomIds()) if is_cluster else None
 
     @classmethod
     def from_url(cls, url: str, clock: Clock, settings: StoreSettings = StoreSettings()) -> StoreLedger:  # noqa: B008
@@ -71,7 +76,7 @@ class StoreLedger:
     async def stop(self) -> None:
         """Close the link; whoever still waits gets `StoreUnavailable`."""
         # Together: each refuses what it has not sent before any of them takes the link away.
-        await asyncio.gather(*(calls.stop() for calls in (self._hits, self._postings, self._settlements)))
+        await asyncio.gather(*(calls.stop() for calls in (self._hits, self._postings, self._settlements, self._others)))
 
     @property
     def is_available(self) -> bool:
@@ -94,18 +99,31 @@ class StoreLedger:
     async def post(self, posting: Posting, deadline: float) -> PostResult:
         """Judge all entries, then add all or none; see `Ledger.post`."""
         check_posting(posting)
+        if self._groups is not None and is_spread(posting):
+            return await self._groups.post(posting, deadline)
+        return await self._post_one(posting, deadline)
+
+    async def _post_one(self, posting: Posting, deadline: float) -> PostResult:
         calls = self._hits if is_plain(posting) else self._postings
         return await calls.ask_at(posting.entries[0].key, posting, deadline)
 
     async def settle(self, settlement: Settlement, deadline: float) -> Settled:
         """Write the outcome of a held posting; see `Ledger.settle`."""
+        settled = await self._settle_one(settlement, deadline)
+        if self._groups is not None and settled is Settled.DONE:
+            notes = await self._others.ask_at(settlement.key, settlement.key, deadline)
+            others = others_of(settlement, notes)
+            await asyncio.gather(*(self._settle_one(other, deadline) for other in others))
+        return settled
+
+    async def _settle_one(self, settlement: Settlement, deadline: float) -> Settled:
         return await self._settlements.ask_at(settlement.key, settlement, deadline)
 
 
 def ledger_scripts() -> dict[str, str]:
     """Return the scripts that `StoreLedger` calls, under their names."""
     folder = files("ratelimit").joinpath("lua")
-    return {name: folder.joinpath(f"{name}.lua").read_text("utf-8") for name in (_HIT, _CHARGE, _SETTLE)}
+    return {name: folder.joinpath(f"{name}.lua").read_text("utf-8") for name in (_HIT, _CHARGE, _SETTLE, _OTHERS)}
 
 
 def is_plain(posting: Posting) -> bool:
@@ -196,4 +214,10 @@ def _pack_settlements(settlements: Sequence[Settlement]) -> tuple[list[str], lis
 def _read_settlement(_settlement: Settlement, answer: Any) -> Settled | Exception:
     if type(answer) is int and answer in tuple(Settled):
         return Settled(answer)
+    return StoreUnavailable(Unavailability.PROTOCOL)
+
+
+def _read_notes(_hold: str, answer: Any) -> list[str] | Exception:
+    if type(answer) is list and all(type(note) is bytes and note.isascii() for note in answer):
+        return [note.decode() for note in answer]
     return StoreUnavailable(Unavailability.PROTOCOL)

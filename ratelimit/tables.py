@@ -94,6 +94,7 @@ class Plan:
         single: Limits of one payment; need no store.
         counted: Limits with a counter.
         covered_currencies: Currencies with an enforced amount quota or a written `unlimited`.
+        scopes: Whose counters there are besides the merchant's: `group`, `platform`.
         is_held: Something is given back or leased, so the payment waits for its outcome.
         hold_seconds: How long it waits.
         conversion: Rates, where some limit is converted; None otherwise.
@@ -105,6 +106,7 @@ class Plan:
     single: tuple[Limit, ...]
     counted: tuple[Limit, ...]
     covered_currencies: frozenset[str]
+    scopes: tuple[str, ...] = ()
     is_held: bool = False
     hold_seconds: int = 86_400
     repeat_seconds: int = 0

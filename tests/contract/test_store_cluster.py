@@ -210,3 +210,25 @@ def test_cluster_url_that_is_not_understood_is_refused_without_repeating_it(url:
     with pytest.raises(ValueError, match=r"\Astore URL: ") as refusal:
         StoreCluster(url, ledger_scripts(), clock=CLOCK, settings=QUICK)
     assert "hunter2" not in str(refusal.value)
+
+
+async def test_a_group_is_charged_beside_its_merchant_undone_with_it_and_settled_with_it(tmp_path: Path):
+    group, platform = "tollhouse:1:{=g:1}:q", "tollhouse:1:{=p}:q"
+    async with clustered(tmp_path) as fleet, counting(fleet.url) as ledger:
+        deadline = CLOCK.monotonic() + 20
+        for number, merchant in enumerate(MERCHANTS[:20]):
+            keys = (merchant, group, platform)
+            assert len({slot_of(key) for key in keys}) == 3
+            entries = [Entry(key, 9, 5, 60, is_once=True, is_held=True) for key in keys]
+            hold = Hold(merchant.replace(":q", ":h"), f"d{number}", "EUR 5", 60)
+            posted = await ledger.post(Posting(entries, hold=hold), deadline)
+            assert (posted.status, [reading.used for reading in posted.readings]) == (Status.CHARGED, [5, 5, 5])
+            second = Posting(entries, hold=hold._replace(key=f"{hold.key}2"))
+            assert (await ledger.post(second, deadline)).status is Status.OVER
+            full = Posting([Entry(merchant, 4, 1, 60), *(Entry(key, 99, 1, 60) for key in keys[1:])])
+            refused = await ledger.post(full, deadline)
+            assert [reading.used for reading in refused.readings] == [5, 5, 5]
+            released = Settlement(hold.key, hold.decision_id, "EUR 5", Outcome.RELEASED)
+            assert await ledger.settle(released, deadline) is Settled.DONE
+            looks = Posting([Entry(key, 9, 0, 60) for key in keys])
+            assert [reading.used for reading in (await ledger.post(looks, deadline)).readings] == [0, 0, 0]
