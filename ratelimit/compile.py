@@ -98,6 +98,7 @@ class _Compiler:
             single=tuple(limit for limit in limits if limit.is_single),
             counted=counted,
             covered_currencies=frozenset(self._covered(operation, subject)),
+            scopes=tuple(sorted({limit.scope for limit in counted} - {"merchant"})),
             is_held=any(limit.is_held or limit.metric == "in_flight" for limit in counted) or repeat_seconds > 0,
             hold_seconds=self.hold_seconds,
             repeat_seconds=repeat_seconds,

@@ -13,7 +13,7 @@ from ratelimit.judge import judge, judge_in_doubt, judge_single
 from ratelimit.ledger import CounterFault, Ledger, PostResult, Status
 from ratelimit.local_share import LocalShares
 from ratelimit.model import LimitQuery, OverLimit, Verdict, WithinLimit
-from ratelimit.posting import Counter, Prepared, as_look, find_counters, hold_key, prepare
+from ratelimit.posting import Counter, Prepared, as_look, find_counters, places, prepare
 from ratelimit.reasons import Reason
 from ratelimit.tables import Plan, Tables
 from ratelimit.window import Windows
@@ -162,7 +162,7 @@ async def _judge_doubt(
 
     A quota with a local share is held to it beside what the store counts anew.
     """
-    doubt = engine.ledger.doubt_about(hold_key(merchant.id, query.decision_id))  # stands where its counters do
+    doubt = next(filter(None, map(engine.ledger.doubt_about, places(plan, query, merchant))), "")
     if not doubt:
         return None, ()
     refusal = judge_in_doubt([counter.limit for counter in counters], doubt)

@@ -6,7 +6,7 @@ group's or the platform's counters stand under a tag that no merchant id can spe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -136,7 +136,7 @@ def prepare(
         for counter in counters
     ]
     values = [counter.limit.value_at(now) for counter in counters]
-    tags = {"merchant": merchant.id, "group": f"=g:{merchant.group}", "platform": "=p"}
+    tags = _tags(merchant)
     entries = [
         _entry(counter, tags[counter.limit.scope], query, (window, value, now))
         for counter, window, value in zip(counters, windows, values, strict=True)
@@ -152,6 +152,17 @@ def prepare(
         windows,
         values,
     )
+
+
+def _tags(merchant: MerchantEntry) -> Mapping[str, str]:
+    return {"merchant": merchant.id, "group": f"=g:{merchant.group}", "platform": "=p"}
+
+
+def places(plan: Plan, query: LimitQuery, merchant: MerchantEntry) -> Iterator[str]:
+    """Yield a key for each place where a cluster may keep counters of a payment, the merchant's first."""
+    yield hold_key(merchant.id, query.decision_id)
+    for scope in plan.scopes:
+        yield f"{_PREFIX}{{{_tags(merchant)[scope]}}}:"
 
 
 def as_look(posting: Posting) -> Posting:

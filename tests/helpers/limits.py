@@ -38,6 +38,7 @@ def tables(*limits: Limit, moves_money: bool = True, covered: frozenset[str] = f
         single=tuple(each for each in limits if each.is_single),
         counted=tuple(each for each in limits if not each.is_single),
         covered_currencies=covered,
+        scopes=tuple(sorted({each.scope for each in limits} - {"merchant"})),
     )
     return Tables("r" * 16, {"m_1": entry}, frozenset({"create_payment"}), {"m_1": {"create_payment": plan}})
 

@@ -216,3 +216,11 @@ async def test_limits_that_may_forget_go_on_in_a_store_that_was_emptied(limits):
     verdict = await Rig(*limits, store=DoubtfulStore(FakeClock())).decide()
     assert isinstance(verdict, WithinLimit)
     assert [state.used for state in verdict.states] == [1 if limits == (RATE,) else 1000]
+
+
+@pytest.mark.parametrize(("scope", "is_refused"), [("merchant", False), ("platform", True), ("group", True)])
+async def test_an_emptied_place_of_a_group_or_the_platform_refuses_amounts_as_the_merchants_does(scope, is_refused):
+    store = DoubtfulStore(FakeClock())
+    store.doubt_about = lambda key: "" if "{m_1}" in key else DoubtfulStore.doubt
+    verdict = await Rig(replace(AMOUNT, scope=scope), store=store).decide()
+    assert isinstance(verdict, OverLimit) is is_refused
