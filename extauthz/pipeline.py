@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from chassis.clock import Clock
 from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Principal, Unavailable
@@ -19,6 +19,9 @@ from extauthz.tokens.constraint import unmet_constraint
 from extauthz.tokens.refusals import presentation
 from policy.handoff import NONE, write_identity, write_keyed
 from policy.merchants import MerchantEntry
+
+_COOKIES: Final = ("cookie", "x-tollhouse-cookie")
+"""The second is Envoy's word that the client sent one, since it keeps the cookie itself to itself."""
 
 
 @dataclass(slots=True)
@@ -138,7 +141,7 @@ def _authorize(
 def _early_refusal(operation: OperationPolicy, request: AuthzRequest, principal: Principal) -> Deny | None:
     """Refuse what no body makes right."""
     refusal = unmet_constraint(operation.sender_constraint, principal)
-    if refusal is None and operation.refuses_cookies and "cookie" in request.headers:
+    if refusal is None and operation.refuses_cookies and any(name in request.headers for name in _COOKIES):
         refusal = presentation("a cookie beside the token")
     refusal = operation.demands.refusal(principal) if refusal is None else refusal
     if refusal is None and operation.idempotency is not None:

@@ -23,6 +23,7 @@ _CODE: Final = (".lua.v3.", ".wasm.v3.", ".golang.v3alpha.", ".dynamic_modules.v
 _UNVERIFIED: Final = ("extract_only_without_validation", "allow_missing_or_failed", "allow_missing")
 _PREFIXES: Final = frozenset({"Bearer ", "DPoP "})
 _OTHER_PLACES: Final = ("from_params", "from_cookies")
+_COOKIE_MARK: Final = "x-tollhouse-cookie"
 _CHANGED_CLAIMS: Final = "normalize_payload_in_metadata"
 
 
@@ -52,6 +53,25 @@ def check_envoy(document: dict[str, Any], providers: tuple[Provider, ...]) -> li
     if not chains:
         return ["no listener of this file has the filter ext_authz"]
     return [f"{chain.place}: {finding}" for chain in chains for finding in _check_chain(chain, vouched)]
+
+
+def check_cookies(document: dict[str, Any]) -> list[str]:
+    """Return every chain where operations with `cookies: refuse` would not hear of cookies; see `check_envoy`."""
+    chains = [chain for chain in _chains(document) if chain.of(_EXT)]
+    return [
+        f"{chain.place}: ext_authz may get no cookie, and no header {_COOKIE_MARK} is set where one comes: see"
+        " early_header_mutation_extensions in envoy/tollhouse.yaml"
+        for chain in chains
+        if not _are_cookies_told(chain)
+    ]
+
+
+def _are_cookies_told(chain: _Chain) -> bool:
+    mutations = chain.routes.get("early_header_mutation_extensions")
+    if next(_find(mutations, lambda value: value.get("key") == _COOKIE_MARK), None) is not None:
+        return True
+    filters = [config for _, _, config in chain.of(_EXT)]
+    return not any(name in config for config in filters for name in ("allowed_headers", "disallowed_headers"))
 
 
 def _chains(document: dict[str, Any]) -> Iterator[_Chain]:

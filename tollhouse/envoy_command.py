@@ -53,15 +53,18 @@ def check_command(
     configuration: Annotated[Path, typer.Argument(help="The Envoy configuration, YAML or JSON.")],
     policies: Annotated[Path, typer.Option("--policies", help="Directory of the policy set it goes with.")],
 ) -> None:
-    """Refuse an Envoy configuration whose word for tokens (verified_by: envoy_jwt_authn) cannot be taken."""
+    """Refuse an Envoy configuration whose word for tokens cannot be taken (verified_by), or that hides cookies."""
     from policy.diagnostics import PolicyInvalid
     from policy.envoy_file import EnvoyFileRefused, read_envoy_file
     from policy.loader import load_policy_set
-    from tollhouse.envoy_check import check_envoy
+    from tollhouse.envoy_check import check_cookies, check_envoy
 
     try:
-        providers = load_policy_set(policies).providers.providers
-        findings = check_envoy(read_envoy_file(configuration), providers)
+        policy = load_policy_set(policies)
+        providers, document = policy.providers.providers, read_envoy_file(configuration)
+        findings = check_envoy(document, providers)
+        if any(operation.cookies == "refuse" for operation in policy.routes.operations):
+            findings += check_cookies(document)
     except PolicyInvalid as error:
         typer.echo(f"tollhouse envoy check: {policies} is not valid; see tollhouse check {policies}", err=True)
         raise typer.Exit(1) from error

@@ -278,6 +278,10 @@ async def test_cookies_do_not_reach_the_authorizer(chain: Chain) -> None:
 
     headers = chain.extauthz.requests[-1].attributes.request.http.header_map.headers
     assert "cookie" not in {header.key for header in headers}
+    assert [header.raw_value for header in headers if header.key == "x-tollhouse-cookie"] == [b"s"]
+    await chain.send(headers={"x-tollhouse-cookie": "forged"})
+    headers = chain.extauthz.requests[-1].attributes.request.http.header_map.headers
+    assert "x-tollhouse-cookie" not in {header.key for header in headers}
 
 
 @pytest.mark.parametrize("path", ["/config_dump", "/quitquitquit", "/runtime", "/logging"])

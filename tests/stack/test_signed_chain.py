@@ -70,7 +70,7 @@ async def chain(tmp_path_factory: pytest.TempPathFactory, policies: Path) -> Asy
         signers = f"signers:\n{client.entry(issuer.issuer)}"
         edit(copy / "providers.yaml", "providers:\n", f"{signers}providers:\n{PROVIDER.format(issuer=issuer.issuer)}")
         money = "    moves_money: true # amount"
-        edit(copy / "routes.yaml", money, f"    message_signature: {{}}\n{money}")
+        edit(copy / "routes.yaml", money, f"    message_signature: {{}}\n    cookies: refuse\n{money}")
         stack = BoundStack(directory / "run", choose_ports(None), copy, "grpcio", is_tls=False)
         try:
             await stack.start(lambda _: None)
@@ -85,6 +85,13 @@ async def test_signed_payment_passes_once_through_envoy(chain: SignedChain):
     assert await chain.reason(signed) == "signature_invalid"
     with_query = chain.signed(url=f"{chain.address}?x=a%20b")
     assert await chain.reason(with_query, path="/v1/payments?x=a%20b") == "allow"
+
+
+async def test_cookie_beside_the_token_is_refused_although_envoy_keeps_it(chain: SignedChain):
+    for cookies in (("cookie", "session=abc"),), (("cookie", "a=1"), ("cookie", "b=2")), (("cookie", "x"),):
+        assert await chain.reason(chain.signed(), *cookies) == "access_token_presentation"
+    assert await chain.reason(chain.signed()) == "allow"
+    assert not [name for name in chain.stack.upstream_stats()["last_headers"] if name.startswith("x-tollhouse-")]
 
 
 async def test_unsigned_payment_is_told_what_to_sign(chain: SignedChain):

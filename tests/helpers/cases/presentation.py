@@ -122,7 +122,8 @@ async def fault_of_our_own(rig: CaseRig) -> Requests:
 
 @builds("cookie-and-bearer-together")
 async def cookie_beside_the_token(rig: CaseRig) -> Requests:
-    yield bearer(rig.token(), path="/v1/machine-payments").with_headers(("cookie", "session=abc"))
+    for name, value in (("cookie", "session=abc"), ("x-tollhouse-cookie", "s")):
+        yield bearer(rig.token(), path="/v1/machine-payments").with_headers((name, value))
 
 
 @builds("anonymous-only-where-named")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from helpers.services import copy_policies
+from helpers.services import copy_policies, edit
 from helpers.vouched import vouched_policies
 from policy.envoy_file import EnvoyFileRefused, read_envoy_file
 from tollhouse.__main__ import app
@@ -173,3 +173,29 @@ def test_member_in_both_spellings_is_refused(tmp_path):
 
 def test_absent_file_is_said(tmp_path):
     assert check(tmp_path / "absent.yaml", vouched_policies(tmp_path / "set"))[0] == 2
+
+
+MARK = """\
+              - append:
+                  header: {key: x-tollhouse-cookie, value: "%REQ(COOKIE):1%"}
+                  append_action: OVERWRITE_IF_EXISTS_OR_ADD
+"""
+HIDDEN = "disallowed_headers: {patterns: [{exact: cookie}]}"
+
+
+@pytest.mark.parametrize("chain", [REFERENCE, REFERENCE.with_name("tollhouse-tls.yaml"), SHIPPED])
+def test_chain_that_hides_cookies_from_operations_that_refuse_them_is_found(tmp_path, chain):
+    policies = vouched_policies(tmp_path / "set") if chain == SHIPPED else copy_policies(tmp_path / "set")
+    text = chain.read_text("utf-8")
+    assert MARK in text
+    hiding, showing = tmp_path / "hiding.yaml", tmp_path / "showing.yaml"
+    hiding.write_text(text.replace(MARK, ""), "utf-8")
+    showing.write_text(text.replace(MARK, "").replace(HIDDEN, "allow_unused: 1"), "utf-8")
+    assert check(hiding, policies)[0] == 0  # no operation refuses cookies
+    edit(
+        policies / "routes.yaml",
+        "    moves_money: true # amount",
+        "    cookies: refuse\n    moves_money: true # amount",
+    )
+    assert [check(path, policies)[0] for path in (chain, hiding, showing)] == [0, 1, 0]
+    assert "no header x-tollhouse-cookie" in check(hiding, policies)[1]
