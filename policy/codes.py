@@ -363,6 +363,13 @@ _MEANING: Final = {
         "one rate a day and currency, into the currency of the quota",
         "An amount that is converted wrongly takes too little of a quota.",
     ),
+    "P083": CodeSpec(
+        "a quota that waits for outcomes, which nobody tells yet (warning)",
+        "`counts: authorized`, `metric: in_flight`",
+        "`counts: attempts`; a short `lease`",
+        "Until outcomes are taken, a declined payment stays counted and a request in flight ends by its lease alone: "
+        "more is refused than need be, and never less.",
+    ),
     "P080": CodeSpec(
         "a rule is no valid expression",
         '`card.contry == "DE"`, `payment.amount.minor_units > "5"`, `has(card.country)`',

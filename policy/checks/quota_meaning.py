@@ -57,6 +57,18 @@ def check_quota_meaning(parts: Parts, index: int, quota: Quota) -> None:
     for key, message in (found for find in faults for found in find(quota)):
         parts.add(QUOTAS_FILE, (*path, key), "P072", message)
     _check_currency(parts, index, quota)
+    _warn_of_outcomes(parts, index, quota)
+
+
+def _warn_of_outcomes(parts: Parts, index: int, quota: Quota) -> None:
+    """Warn of what waits for outcomes: the limiter does not take any yet, so time alone ends it."""
+    path = ("quotas", index)
+    if quota.counts == "authorized":
+        message = "no outcomes are taken yet, so nothing is given back: this counts like attempts"
+        parts.add(QUOTAS_FILE, (*path, "counts"), "P083", message, "warning")
+    if quota.metric == "in_flight":
+        message = "no outcomes are taken yet, so a request counts until its lease ends"
+        parts.add(QUOTAS_FILE, (*path, "metric"), "P083", message, "warning")
 
 
 def _interval_faults(quota: Quota) -> Iterator[tuple[str, str]]:

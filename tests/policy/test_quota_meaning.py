@@ -107,3 +107,16 @@ def test_override_names_what_exists_a_time_and_two_people(tmp_path, override, co
 def test_sound_override_is_taken(tmp_path):
     sound = OVERRIDE % ("m_active", "q", "2026-01-01", "2026-01-31", "c")
     assert problems(tmp_path, AMOUNT + "interval: daily", sound) == []
+
+
+@pytest.mark.parametrize(
+    "quota", [AMOUNT + "interval: daily, counts: authorized", "metric: in_flight, limit: 5"], ids=["held", "leased"]
+)
+def test_what_waits_for_outcomes_is_warned_of_while_none_are_taken(tmp_path, quota):
+    policies = copy_policies(tmp_path / "policies")
+    (policies / "quotas.yaml").write_text(f"{HEAD}{quota}}}\n")
+    (policies / "quotas_test.yaml").unlink()
+    manifest = policies / "tollhouse.yaml"
+    kept = [line for line in manifest.read_text().splitlines(keepends=True) if "quotas_test.yaml" not in line]
+    manifest.write_text("".join(kept))
+    assert "P083" in [warning.code for warning in load_policy_set(policies).warnings]
