@@ -11,7 +11,6 @@ from typing import Any
 import grpc.aio
 from google.protobuf.json_format import MessageToDict
 from prometheus_client import CollectorRegistry
-from ratelimit.memory_ledger import MemoryLedger
 
 from chassis.clock import SystemClock
 from chassis.grpcio_server import serve_grpcio
@@ -31,6 +30,7 @@ from ratelimit.descriptors.servicer import DescriptorService, DomainServicer, En
 from ratelimit.descriptors.statistics import DescriptorStatistics
 from ratelimit.descriptors.store_tally import StoreTally
 from ratelimit.descriptors.stores import TallyStores
+from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.pipeline import Engine
 from ratelimit.recording import Recorder
 from ratelimit.servicer import SHOULD_RATE_LIMIT_METHOD, RateLimitServicer
