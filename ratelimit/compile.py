@@ -163,6 +163,7 @@ def _with_values(
         "is_converted": quota.convert,
         "is_once": counting.is_once,
         "is_held": quota.counts == "authorized",
+        "is_leased": quota.coordination == "leased",
         "warn_at": tuple(sorted(quota.warn_at)),
     }
     told = told_of(quota, headers, numbers["buckets"] if counting.kind is Kind.RATE else 0)

@@ -58,6 +58,7 @@ class Entry(NamedTuple):
             milliseconds.
         buckets: SLIDING: how many buckets the span has, 1 to `MAX_BUCKETS`.
         member: DISTINCT, LEASE: whom it counts.
+        lease: WINDOW: names the counter whatever its window, where shares of it may be drawn; see `ratelimit.leased`.
     """
 
     key: str
@@ -71,6 +72,7 @@ class Entry(NamedTuple):
     step: int = 0
     buckets: int = 0
     member: str = ""
+    lease: str = ""
 
 
 class Reading(NamedTuple):

@@ -182,6 +182,8 @@ def _entry(counter: Counter, tag: str, query: LimitQuery, at: tuple[Window | Non
     cost = 1 if amount is None else amount
     flags = (limit.is_shadow, limit.is_once, limit.is_held)
     if limit.kind is Kind.WINDOW:
+        if limit.is_leased:
+            return Entry(key, value, cost, expires, limit.kind, *flags, lease=f"{tag}:{limit.quota}{counter.suffix}")
         return Entry(key, value, cost, expires, limit.kind, *flags)
     if limit.kind is Kind.RATE:
         burst, step = _pace(limit, value)

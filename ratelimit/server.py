@@ -18,6 +18,7 @@ from chassis.settings import read_host_options
 from chassis.store_watch import StoreWatch
 from policy.settings import MEMORY_STORE, ServiceSettings, read_settings
 from ratelimit.descriptors.assembly import ServiceMeans, open_descriptors
+from ratelimit.leased import LeasedLedger
 from ratelimit.ledger import Ledger
 from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.pipeline import Engine
@@ -37,7 +38,8 @@ def open_store(settings: ServiceSettings, clock: Clock) -> Ledger:
     if settings.store == MEMORY_STORE:
         return MemoryLedger(clock)
     watch = StoreWatch(RandomIds().decision_id(), is_forgetful=settings.single_replica)
-    return StoreLedger.from_url(settings.store, clock, replace(settings.store_settings(), watch=watch))
+    ledger = StoreLedger.from_url(settings.store, clock, replace(settings.store_settings(), watch=watch))
+    return LeasedLedger(ledger, clock, RandomIds())
 
 
 def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyService[Any]:

@@ -43,6 +43,7 @@ class Limit:
         is_rate: Waiting cures it in a moment: a second, a rate, or requests in flight.
         is_converted: Payments in every currency count, by their amount in `currency`.
         told: What clients are told of it in response headers; None for nothing.
+        is_leased: Shares of it may be drawn ahead of use.
         local: With `on_store_failure: local`, this replica's share of it; None otherwise.
     """
 
@@ -69,6 +70,7 @@ class Limit:
     is_rate: bool = False
     is_converted: bool = False
     told: Told | None = None
+    is_leased: bool = False
     local: Limit | None = None
 
     def value_at(self, now: float) -> int:

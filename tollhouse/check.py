@@ -14,6 +14,7 @@ from policy.descriptors.reader import DescriptorOptions
 from policy.diagnostics import PolicyInvalid, Problem, render_json
 from policy.loader import PolicySet, load_policy_set
 from policy.names import FILE_MODELS, MANIFEST_FILE
+from ratelimit.leased import largest_share
 
 Compile = Callable[[PolicySet], Sequence[Problem]]
 """A further step that looks at a set without problems and returns those it finds."""
@@ -115,7 +116,7 @@ def _summary(policy: PolicySet | None, errors: int, warnings: int) -> str:
     )
     if policy.descriptors is not None:
         counts += (f"{_counted(count_limits(policy.descriptors), 'limit')} by descriptors",)
-    return f"OK revision {policy.revision}: {', '.join(counts)}{noted}{_needs(policy)}"
+    return f"OK revision {policy.revision}: {', '.join(counts)}{noted}{_needs(policy)}{_leases(policy)}"
 
 
 def _noted(warnings: int) -> str:
@@ -131,6 +132,17 @@ def _needs(policy: PolicySet) -> str:
             files[need.what].append(need.file)
     told = "; ".join(f"{what} in {', '.join(named)}" for what, named in files.items())
     return f"; extauthz needs --card-key-file ({told})" if told else ""
+
+
+def _leases(policy: PolicySet) -> str:
+    """Say for each leased quota how many requests another replica may hold, which are refused too early."""
+    told = [
+        f"{quota.id} up to {largest_share(max(values))} of {max(values)}"
+        for quota in policy.quotas.quotas
+        if quota.coordination == "leased"
+        and (values := [*quota.tiers.values(), *quota.merchants.values(), *([quota.limit] if quota.limit else [])])
+    ]
+    return f"; each further replica may hold of leased quotas: {', '.join(told)}" if told else ""
 
 
 def _counted(number: int, word: str) -> str:

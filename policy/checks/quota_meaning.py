@@ -53,7 +53,7 @@ def check_quota_meaning(parts: Parts, index: int, quota: Quota) -> None:
     for key, (what, is_there) in _WITH.items():
         if getattr(quota, key) not in (None, ()) and not is_there(quota):
             parts.add_at_key(QUOTAS_FILE, (*path, key), "P072", f"{key} belongs to {what}; remove it")
-    faults = (_interval_faults, _number_faults, _calendar_faults, _per_faults)
+    faults = (_interval_faults, _number_faults, _calendar_faults, _per_faults, _lease_faults)
     for key, message in (found for find in faults for found in find(quota)):
         parts.add(QUOTAS_FILE, (*path, key), "P072", message)
     _check_currency(parts, index, quota)
@@ -122,6 +122,15 @@ def _per_faults(quota: Quota) -> Iterator[tuple[str, str]]:
         yield "per", "one transaction is compared by itself; a per_transaction quota counts nothing"
     if scopes in (["group"], ["platform"]) and (quota.merchants or quota.ramp_up):
         yield "per", "a counter that merchants share has no value of one merchant; use limit or tiers"
+
+
+def _lease_faults(quota: Quota) -> Iterator[tuple[str, str]]:
+    if quota.coordination == "exact":
+        return
+    if quota.metric != "count" or quota.interval in ("sliding", "rate", "per_transaction"):
+        yield "coordination", "leased is for counts in windows: per_second, daily, weekly, monthly, rolling, lifetime"
+    elif quota.counts == "authorized":
+        yield "coordination", "what is leased is not given back payment by payment; use counts: attempts"
 
 
 def _check_currency(parts: Parts, index: int, quota: Quota) -> None:

@@ -118,6 +118,12 @@ class Quota(FileModel):
         None, description="With local: this replica's share of the value; 100 divided by the replicas at most."
     )
 
+    coordination: Literal["exact", "leased"] = Field(
+        "exact",
+        description="leased: each replica draws shares of the limit ahead of use, for high counts; never more than the "
+        "limit passes, and a request may be refused early by what the other replicas hold.",
+    )
+
     @property
     def scope(self) -> str:
         """Whose counter it is: `merchant`, `group` or `platform`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from chassis.ids import RandomIds
 from helpers.clock import FakeClock
 from helpers.limits import limit_query
 from helpers.services import copy_policies
 from policy.loader import load_policy_set
 from ratelimit.compile import compile_tables
+from ratelimit.leased import LeasedLedger
 from ratelimit.ledger import Outcome, Settlement
 from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.model import OverLimit, WithinLimit
@@ -140,3 +142,10 @@ async def test_store_with_another_clock_is_followed_and_each_payment_counted_onc
     assert not await gate.passes(600)
     assert await gate.passes(400)
     assert ledger is gate.engine.ledger
+
+
+async def test_leased_count_is_drawn_ahead_and_holds_its_limit(tmp_path):
+    gate = Gate(tmp_path, "metric: count, interval: daily, limit: 2000, coordination: leased")
+    leased = gate.engine.ledger = LeasedLedger(gate.engine.ledger, gate.clock, RandomIds())
+    assert [await gate.passes() for _ in range(2001)].count(True) == 2000
+    await leased.stop()

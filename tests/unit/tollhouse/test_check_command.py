@@ -31,6 +31,13 @@ def test_set_that_reads_card_numbers_is_valid_and_says_what_serving_it_takes(tmp
     assert out.endswith("; extauthz needs --card-key-file (card numbers in profiles/plain.yaml)\n")
 
 
+def test_leased_quota_says_what_another_replica_may_hold(tmp_path, capsys):
+    leased = ("quotas.yaml", "limit: 10\n", "limit: 10000\n    coordination: leased\n")
+    assert run_check(write_set(tmp_path, leased), "text", False) == 0
+    assert "; each further replica may hold of leased quotas: " in (out := capsys.readouterr().out)
+    assert out.endswith(" up to 250 of 10000\n")
+
+
 def test_mistakes_are_printed_by_place_with_a_caret_for_expressions(tmp_path, capsys):
     assert run_check(write_set(tmp_path, MISSPELT, WRONG_RULE), "text", False) == 1
     assert capsys.readouterr().out == (
