@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench.cases import COLD, DESCRIPTORS, DPOP, EXTAUTHZ, FLOOR, FLOOR_DESCRIPTORS, RATELIMIT, WARM
+from bench.cases import COLD, DESCRIPTORS, DPOP, EXTAUTHZ, FLOOR, FLOOR_DESCRIPTORS, LEASED, RATELIMIT, WARM
 from bench.report import Row
 
 _ENVOY: Final = "envoy"
@@ -63,6 +63,7 @@ BARS: Final = (
     Bar(RATELIMIT, DESCRIPTORS, (FLOOR_DESCRIPTORS, _ENVOY), 64, 2.0),
     Bar(RATELIMIT, DESCRIPTORS, (FLOOR_DESCRIPTORS, _ENVOY), 1, 2.6),
     Bar(RATELIMIT, "merchants_10k", ("merchants_10", _ENVOY), 64, 1.2),
+    Bar(RATELIMIT, LEASED, (FLOOR, _ENVOY), 64, 1.6),
     Bar(RATELIMIT, "quotas_5", ("quotas_1", _ENVOY), 64, 1.5),
     Bar(RATELIMIT, "merchants_1m", ("merchants_1k", _ENVOY), 64, 1.2),
 )

@@ -14,6 +14,7 @@ WARM: Final = "warm"
 COLD: Final = "cold"
 DPOP: Final = "dpop"
 DESCRIPTORS: Final = "descriptors"
+LEASED: Final = "leased"
 FLOOR_DESCRIPTORS: Final = "floor_descriptors"
 """The floor's server, sent the bytes of `descriptors`."""
 
@@ -35,6 +36,7 @@ class PolicyShape:
         has_descriptors: Instead of a policy set: a file in envoyproxy/ratelimit's format, asked with two descriptors.
         is_dpop_bound: Tokens are bound to a DPoP key, and each proof is marked in the store.
         quotas: By how many quotas of QUOTAS in `bench.policy_sets` one payment is counted.
+        is_leased: One count that is leased, and amounts that are written as unlimited.
         crowd: Merchants that have counters in the store; the case then has a store of its own.
     """
 
@@ -44,6 +46,7 @@ class PolicyShape:
     is_dpop_bound: bool = False
     has_descriptors: bool = False
     quotas: int = 2
+    is_leased: bool = False
     crowd: int = 0
 
 
@@ -62,6 +65,7 @@ _SHAPES: Final[Mapping[tuple[str, str], PolicyShape]] = {
     (RATELIMIT, DESCRIPTORS): PolicyShape(has_descriptors=True),
     (RATELIMIT, "quotas_1"): PolicyShape(quotas=1),
     (RATELIMIT, "quotas_5"): PolicyShape(quotas=5),
+    (RATELIMIT, LEASED): PolicyShape(is_leased=True),
     (RATELIMIT, "merchants_1k"): PolicyShape(merchants=1000, crowd=1000),
     # As many in the store as a platform may have, all of one tier; those measured are among them.
     (RATELIMIT, "merchants_1m"): PolicyShape(merchants=1000, crowd=1_000_000),

@@ -82,7 +82,7 @@ def write_policy_set(root: Path, shape: PolicyShape, *, issuer: str, jwks_uri: s
         "routes.yaml": lambda: _routes(shape.operations),
         "profiles/generic.yaml": _profile,
         "merchants.yaml": lambda: _merchants(shape.merchants),
-        "quotas.yaml": lambda: _quotas(shape),
+        "quotas.yaml": lambda: _leased(shape) if shape.is_leased else _quotas(shape),
         "risk.yaml": lambda: _risk(shape.rules),
     }
     (root / "profiles").mkdir(parents=True)
@@ -176,6 +176,15 @@ def _quotas(shape: PolicyShape) -> Iterator[str]:
         yield f"    limit: {_PLENTY}"
         yield f"    merchants: {{{own}}}"
         yield "    on_store_failure: deny"
+
+
+def _leased(shape: PolicyShape) -> Iterator[str]:
+    """One count that needs no call to the store, and no amount that does."""
+    unlimited = ", ".join(f"{merchant_id(index)}: {{owner: bench, reason: b}}" for index in range(shape.merchants))
+    common = f"owner: bench, operations: [{OPERATION}], interval: daily"
+    yield "quotas:"
+    yield f"  - {{id: calls, {common}, metric: count, coordination: leased, limit: {_PLENTY}}}"
+    yield f"  - {{id: amounts, {common}, metric: amount, currency: EUR, limit: {_PLENTY}, unlimited: {{{unlimited}}}}}"
 
 
 def _risk(rules: int) -> Iterator[str]:

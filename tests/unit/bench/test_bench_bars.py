@@ -50,9 +50,10 @@ def test_descriptors_are_held_against_the_floor_of_their_own_bytes():
 
 
 def test_more_quotas_and_more_merchants_are_held_against_few():
-    pairs = {"quotas_1": 100, "quotas_5": 151, "merchants_1k": 100, "merchants_1m": 119}
+    pairs = {"floor": 60, "leased": 99, "quotas_1": 100, "quotas_5": 151, "merchants_1k": 100, "merchants_1m": 119}
     lines = verdicts([row("ratelimit", case, cpu_us) for case, cpu_us in pairs.items()])
     assert [line.split()[:3] for line in lines] == [
+        ["MISSED", "ratelimit", "leased"],
         ["MISSED", "ratelimit", "quotas_5"],
         ["met", "ratelimit", "merchants_1m"],
     ]

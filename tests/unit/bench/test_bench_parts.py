@@ -138,7 +138,7 @@ def test_cases_are_the_named_ones():
     assert cases_of(EXTAUTHZ) == ("floor", "warm", "cold", "dpop", "merchants_10", "merchants_10k", "rules_100")
     assert cases_of(RATELIMIT) == (
         *("floor", "warm", "merchants_10", "merchants_10k", "descriptors"),
-        *("quotas_1", "quotas_5", "merchants_1k", "merchants_1m"),
+        *("quotas_1", "quotas_5", "leased", "merchants_1k", "merchants_1m"),
     )
 
 
