@@ -145,6 +145,10 @@ class LeasedLedger:
 
     async def post(self, posting: Posting, deadline: float) -> PostResult:
         """Judge and add all or none; see `Ledger.post`."""
+        if len(posting.entries) == 1 and posting.hold is None:
+            spent = self._spend_at_once(posting.entries[0])
+            if spent is not None:
+                return spent
         places = [place for place, entry in enumerate(posting.entries) if entry.lease and entry.cost == 1]
         rest = [entry for entry in posting.entries if not (entry.lease and entry.cost == 1)]
         if not places or (posting.hold is not None and not rest):
@@ -161,6 +165,13 @@ class LeasedLedger:
         if not rest:
             return _merged(posting, taken, PostResult(Status.CHARGED))
         return await self._post_rest(posting, rest, taken, deadline)
+
+    def _spend_at_once(self, entry: Entry) -> PostResult | None:
+        """Spend a unit where one is at hand and nothing else is asked: what nearly every leased request comes to."""
+        share = self._shares.get(entry.key) if entry.lease and entry.cost == 1 else None
+        if share is None or not share.take(self._clock.monotonic(), entry.limit):
+            return None
+        return PostResult(Status.CHARGED, (Reading(max(0, share.used - share.unspent), is_over=False),), (0,))
 
     async def _post_rest(
         self, posting: Posting, rest: Sequence[Entry], taken: dict[int, Reading], deadline: float

@@ -17,7 +17,7 @@ from chassis.ids import RandomIds
 from chassis.store_link import StoreUnavailable
 from helpers.ledgers import LEDGERS, LedgerUnderTest, opened_ledger
 from ratelimit.leased import LIFE_SECONDS, LeasedLedger, largest_share
-from ratelimit.ledger import Entry, Posting, Status
+from ratelimit.ledger import Entry, Hold, Identity, Posting, Status
 
 REPLICAS = 3
 LIMIT = 1000
@@ -198,3 +198,14 @@ async def test_no_store_is_no_pass():
         rig = Rig(opened)
         with pytest.raises(StoreUnavailable):
             await rig.replicas[0].post(Posting([leased()]), rig.clock.monotonic())
+
+
+async def test_a_payment_that_is_held_asks_the_store_so_that_a_repeat_counts_once():
+    async with opened_ledger("memory") as opened:
+        rig = Rig(opened)
+        assert await rig.post(leased()) is Status.CHARGED
+        once = leased(is_once=True)
+        for decision, status in (("d1", Status.CHARGED), ("d2", Status.REPEATED)):
+            hold = Hold(f"{{m}}:{decision}", decision, "m 1", WINDOW, Identity("{m}:once", "digest", WINDOW))
+            asked = Posting([once], hold=hold)
+            assert (await rig.replicas[0].post(asked, rig.clock.monotonic() + 9)).status is status
