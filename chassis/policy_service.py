@@ -73,9 +73,14 @@ class PolicyService(Generic[T]):
                 reloader.load_initial()
         except LoadFailed as error:
             raise StartRefused(error.problems) from error
-        for part in (self._parts.decision_log, *self._parts.background, *reloaders):
-            await part.start()
-            self._started.append(part)
+        try:
+            for part in (self._parts.decision_log, *self._parts.background, *reloaders):
+                await part.start()
+                self._started.append(part)
+        except BaseException:
+            # A service that was refused leaves no thread, task or open file behind.
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """End background work in reverse order; a part that fails to stop does not keep the others."""

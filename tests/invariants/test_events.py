@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import ssl
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -229,6 +230,7 @@ async def test_listener_that_cannot_be_is_no_start(tmp_path, changes, said):
     with pytest.raises(StartRefused, match=said):
         async with running(tmp_path, "memory:", **changes):
             pass
+    assert not [thread for thread in threading.enumerate() if thread.name == "decision-log"]
 
 
 async def test_address_that_is_taken_is_no_start(tmp_path):
