@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from chassis.no_truth import NoTruth
 from extauthz.reasons import Reason
 
+_NO_ENTRIES: Final[Mapping[str, Any]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class AuthzRequest:
+
+class AuthzRequest(NamedTuple):
     """One HTTP request as Envoy described it (envoy/service/auth/v3/attribute_context.proto).
+
+    A tuple, since one is made for every request: a frozen dataclass of this many fields costs a microsecond more.
 
     Attributes:
         method: HTTP method as sent.
@@ -49,12 +53,12 @@ class AuthzRequest:
     peer_ip: str
     time: float
     request_id: str
-    context_extensions: Mapping[str, str] = field(default_factory=dict)
+    context_extensions: Mapping[str, str] = _NO_ENTRIES
     stream_id: str = ""
     peer_port: int = 0
     peer_principal: str = ""
     peer_certificate: str = ""
-    envoy_claims: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    envoy_claims: Mapping[str, Mapping[str, Any]] = _NO_ENTRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Principal:
         expires_at: `exp`, seconds since 1970.
         confirmation: What the token is bound to; None for a plain bearer token.
         next_nonce: A DPoP nonce that the client shall use from now on; empty for none.
+        acr: How the user authenticated (RFC 9470), as the token says; empty where it does not, or not as text.
+        actor: The outermost actor's `sub` (RFC 8693 section 4.1); empty where nobody is named as text.
     """
 
     token_issuer: str
@@ -95,19 +101,15 @@ class Principal:
     expires_at: float
     confirmation: Confirmation | None = None
     next_nonce: str = ""
+    acr: str = field(init=False)
+    actor: str = field(init=False)
 
-    @property
-    def acr(self) -> str:
-        """Return how the user authenticated (RFC 9470), as the token says; empty where it does not, or not as text."""
-        acr = self.claims.get("acr")
-        return acr if isinstance(acr, str) else ""
-
-    @property
-    def actor(self) -> str:
-        """Return the outermost actor's `sub` (RFC 8693 section 4.1); empty where nobody is named as text."""
-        act = self.claims.get("act")
+    def __post_init__(self) -> None:
+        """Read what every request of the token asks for, once a token."""
+        acr, act = self.claims.get("acr"), self.claims.get("act")
         name = act.get("sub") if isinstance(act, Mapping) else None
-        return name if isinstance(name, str) else ""
+        object.__setattr__(self, "acr", acr if isinstance(acr, str) else "")
+        object.__setattr__(self, "actor", name if isinstance(name, str) else "")
 
 
 @dataclass(frozen=True, slots=True)

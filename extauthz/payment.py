@@ -139,18 +139,21 @@ class BodyReader:
             return _unreadable(str(error))
         if not isinstance(document, dict):
             return _unreadable("the body is not one JSON object")
-        if self._names.is_respelled(document):
+        found: dict[int, Any] = {}
+        if self._names.is_respelled(document, found):
             return _unreadable("a member that readers without letter case take for another")
-        attributes = self._extract(document)
+        attributes = self._extract(document, found)
         if isinstance(attributes, Deny) or self._card is None:
             return attributes if isinstance(attributes, Deny) else Payment(attributes)
         card_keys = self._card.read(document, attributes)
         return card_keys if isinstance(card_keys, Deny) else Payment(attributes, card_keys)
 
-    def _extract(self, document: dict[str, Any]) -> dict[str, Any] | Deny:
+    def _extract(self, document: dict[str, Any], found: dict[int, Any]) -> dict[str, Any] | Deny:
         attributes: dict[str, Any] = {}
-        for field in self._fields:
-            value = _find(document, field.pointer)
+        for place, field in enumerate(self._fields):
+            value = found.get(place)
+            if value is None:
+                value = _find(document, field.pointer)
             if type(value) is not str or field.plain is None or not field.plain.match(value):
                 if value is _MISSING and not field.is_required:
                     continue

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from chassis.clock import Clock
 from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Principal, Unavailable
 from extauthz.paths import canonical_host
 from extauthz.payment import AMOUNT, CURRENCY, MERCHANT, Payment
 from extauthz.reasons import Reason
-from extauthz.risk import RiskOutcome
+from extauthz.risk import NOTHING_FIRED, RiskOutcome
 from extauthz.routes import select
 from extauthz.tables import OperationPolicy, Tables
 from extauthz.tokens.constraint import unmet_constraint
@@ -46,11 +46,10 @@ class Trail:
     merchant_id: str = ""
     payment: Mapping[str, Any] = field(default_factory=dict)
     card_keys: tuple[str, ...] = ()
-    risk: RiskOutcome = field(default_factory=RiskOutcome)
+    risk: RiskOutcome = NOTHING_FIRED
 
 
-@dataclass(frozen=True, slots=True)
-class _Authorized:
+class _Authorized(NamedTuple):
     principal: Principal
     merchant: MerchantEntry
     payment: Mapping[str, Any]
@@ -79,7 +78,7 @@ async def decide(tables: Tables, request: AuthzRequest, trail: Trail, deadline: 
     trail.principal = principal
     trail.step = "authorize"
     authorized = await _authorize_now(tables, operation, request, trail, deadline)
-    if isinstance(authorized, Deny | Unavailable):
+    if not isinstance(authorized, _Authorized):
         return authorized
     trail.step = "assess"
     refusal = _assess(operation, request, authorized, trail, clock)

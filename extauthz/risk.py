@@ -62,7 +62,7 @@ class RiskOutcome:
     shadow_verdict: Verdict = "approve"
 
 
-_NOTHING_FIRED: Final = RiskOutcome()
+NOTHING_FIRED: Final = RiskOutcome()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +130,14 @@ class RuleSet:
             values: Attribute name to native value; an attribute that is not known is left out.
         """
         if not self._groups:
-            return _NOTHING_FIRED
+            return NOTHING_FIRED
         # One guard instead of one a group: 34 us for 20 rules in 10 groups. Of a payment that lacks an attribute it
         # would only say so.
         if self._everything.needs <= values.keys() and self._everything.clears(values):
-            return _NOTHING_FIRED
+            return NOTHING_FIRED
         bound = self._cel.bind(values)
         suspects = [compiled for group in self._groups if not group.clears_bound(bound) for compiled in group.rules]
-        return _outcome(suspects, bound) if suspects else _NOTHING_FIRED
+        return _outcome(suspects, bound) if suspects else NOTHING_FIRED
 
 
 def _outcome(suspects: Sequence[_CompiledRule], bound: BoundValues) -> RiskOutcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from chassis.clock import Clock
@@ -68,7 +68,7 @@ class AuthorizationServicer:
         try:
             call.decision = await self._decide(tables, call, message, started + (deadline - started) * BUDGET_SHARE)
             if not call.trail.takes_bearer:
-                stamp = replace(stamp, takes_bearer=False)
+                stamp = stamp._replace(takes_bearer=False)
             return render_check_response(call.decision, stamp, call.request)
         except asyncio.CancelledError:
             call.decision = Unavailable(Reason.DEADLINE_EXCEEDED, detail="the call ended before its answer")

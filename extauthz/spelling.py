@@ -44,16 +44,18 @@ class MemberNames:
     Attributes:
         members: Name to what lies below it.
         folded: The names without letter case, as readers such as Go's encoding/json compare them.
+        places: Numbers of the pointers that end here.
     """
 
     members: dict[str, MemberNames] = field(default_factory=dict)
     folded: frozenset[str] = frozenset()
+    places: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, pointers: Iterable[tuple[str, ...]]) -> MemberNames:
         """Build the tree from JSON Pointer tokens."""
         root = cls()
-        for pointer in pointers:
+        for place, pointer in enumerate(pointers):
             node = root
             for token in pointer:
                 child = node.members.get(token)
@@ -61,31 +63,40 @@ class MemberNames:
                     child = node.members[token] = cls()
                     node.folded |= {token.casefold()}
                 node = child
+            node.places = (*node.places, place)
         return root
 
-    def is_respelled(self, value: Any) -> bool:
+    def is_respelled(self, value: Any, found: dict[int, Any]) -> bool:
         """Tell whether a member stands in `value` that a lenient reader takes for one of these names.
 
         The member need not be there twice: alone it would be read by the upstream and by no rule.
+
+        Args:
+            value: Any JSON value.
+            found: Takes what stands where a pointer leads through objects alone, by the pointer's number: this walk
+                comes by there anyway. What is not in it once False is returned may be in a list, or nowhere.
         """
         if isinstance(value, dict):
-            return self._is_object_respelled(value)
+            return self._is_object_respelled(value, found)
         if isinstance(value, list):
             return any(
-                child.is_respelled(value[int(token)])
+                child.is_respelled(value[int(token)], {})
                 for token, child in self.members.items()
                 if _INDEX.match(token) and int(token) < len(value)
             )
         return False
 
-    def _is_object_respelled(self, value: dict[str, Any]) -> bool:
+    def _is_object_respelled(self, value: dict[str, Any], found: dict[int, Any]) -> bool:
         # A loop, not any(...): a generator for each object doubles the cost of this walk over every body.
         for name, part in value.items():
             child = self.members.get(name)
             if child is None:
                 if self._is_respelling(name):
                     return True
-            elif child.members and child.is_respelled(part):
+                continue
+            for place in child.places:
+                found[place] = part
+            if child.members and child.is_respelled(part, found):
                 return True
         return False
 

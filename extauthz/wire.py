@@ -8,8 +8,8 @@ Protos: envoy/service/auth/v3/external_auth.proto and attribute_context.proto.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, assert_never
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, assert_never
 
 from google.protobuf.message import DecodeError
 
@@ -24,6 +24,7 @@ from protos import envoy_wire_pb2 as wire
 
 _INVALID_ARGUMENT: Final = 3  # google.rpc.Code; any non-zero code refuses
 _PERMISSION_DENIED: Final = 7
+_NO_ENTRIES: Final[Mapping[str, Any]] = MappingProxyType({})
 _OWN_NAME: Final = "tollhouse"
 """Behind `x-`, and behind `x_` and `x.` too: some upstreams take these for the same name."""
 _PARTIAL_BODY: Final = "x-envoy-auth-partial-body"
@@ -33,8 +34,7 @@ REVIEW_HEADER: Final = "x-tollhouse-review"
 DPOP_NONCE_HEADER: Final = "dpop-nonce"
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What every answer carries besides the verdict.
 
     Attributes:
@@ -96,12 +96,12 @@ def parse_check_request(data: bytes, *, reads_claims: bool = False) -> AuthzRequ
         peer_ip=(address := (source := attributes.source).address.socket_address).address,
         time=time.seconds + time.nanos / 1e9,
         request_id=headers.get("x-request-id", ""),
-        context_extensions=dict(extensions) if (extensions := attributes.context_extensions) else {},
+        context_extensions=dict(extensions) if (extensions := attributes.context_extensions) else _NO_ENTRIES,
         stream_id=http.id,
         peer_port=address.port_value,
         peer_principal=source.principal,
         peer_certificate=source.certificate,
-        envoy_claims=read_claims(attributes.metadata_context) if reads_claims else {},
+        envoy_claims=read_claims(attributes.metadata_context) if reads_claims else _NO_ENTRIES,
     )
 
 
@@ -112,7 +112,10 @@ def _malformed(detail: str) -> Deny:
 def _headers(http: wire.AttributeContext.HttpRequest) -> Mapping[str, str] | None:
     """Return one map whichever encoding Envoy used, or None when both are there, or both values of a header."""
     if not http.HasField("header_map"):
-        return _joined(http.headers.items())
+        sent = http.headers
+        headers = {name.lower(): sent[name] for name in sent}
+        # As many names as before: none was there in two spellings, so there is nothing to join.
+        return headers if len(headers) == len(sent) else _joined(sent.items())
     entries = http.header_map.headers
     if http.headers or any(entry.raw_value and entry.value for entry in entries):
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -146,10 +145,10 @@ ENVOY = authz_request(stream_id="8140253346201236", peer_port=41000, time=1_700_
     ],
 )
 def test_another_request_has_another_identity(change):
-    assert request_identity(ENVOY) == request_identity(replace(ENVOY))
-    assert request_identity(replace(ENVOY, **change)) != request_identity(ENVOY)
+    assert request_identity(ENVOY) == request_identity(ENVOY._replace())
+    assert request_identity(ENVOY._replace(**change)) != request_identity(ENVOY)
 
 
 @pytest.mark.parametrize("change", [{"stream_id": ""}, {"time": 0.0}])
 def test_request_without_what_envoy_alone_knows_has_no_identity(change):
-    assert request_identity(replace(ENVOY, **change)) == ""
+    assert request_identity(ENVOY._replace(**change)) == ""

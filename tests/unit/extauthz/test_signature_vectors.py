@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from dataclasses import replace
 
 import pytest
 
@@ -113,8 +112,8 @@ def test_derived_components_of_rfc_9421_section_2_2():
         '"@path": /foo',
         '"@query": ?param=Value&Pet=dog',
     ]
-    assert base_of(replace(REQUEST, path="/foo"), "@query") == '"@query": ?'
-    assert base_of(replace(REQUEST, path="/foo?"), "@target-uri") == '"@target-uri": https://example.com/foo?'
+    assert base_of(REQUEST._replace(path="/foo"), "@query") == '"@query": ?'
+    assert base_of(REQUEST._replace(path="/foo?"), "@target-uri") == '"@target-uri": https://example.com/foo?'
 
 
 @pytest.mark.parametrize(
@@ -131,7 +130,7 @@ def test_derived_components_of_rfc_9421_section_2_2():
     ],
 )
 def test_authority_is_lower_case_without_the_port_of_its_scheme(scheme, host, expected):
-    assert base_of(replace(REQUEST, scheme=scheme, host=host), "@authority") == f'"@authority": {expected}'
+    assert base_of(REQUEST._replace(scheme=scheme, host=host), "@authority") == f'"@authority": {expected}'
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def test_authority_is_lower_case_without_the_port_of_its_scheme(scheme, host, ex
     ],
 )
 def test_covered_header_has_one_reading(value, is_taken):
-    built = signature_base(replace(REQUEST, headers={"x": value}), ("x",), "()")
+    built = signature_base(REQUEST._replace(headers={"x": value}), ("x",), "()")
     assert isinstance(built, bytes) is is_taken
 
 
@@ -160,4 +159,4 @@ def test_component_that_has_no_value_here_is_refused(name):
 
 
 def test_path_cannot_write_lines_of_its_own():
-    assert isinstance(signature_base(replace(REQUEST, path='/foo\n"@method": GET'), ("@path",), "()"), Fault)
+    assert isinstance(signature_base(REQUEST._replace(path='/foo\n"@method": GET'), ("@path",), "()"), Fault)
