@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
+from chassis.name_lookup import NameLookup
 from chassis.reach import Reach, is_loopback_host, kind_of, may_connect
 
 _CHUNK_BYTES = 16 * 1024
@@ -217,7 +217,7 @@ class GuardedResolver(AbstractResolver):
         """Make one; `inner` looks names up and stands in for the system's resolver in tests."""
         self._reach = reach
         self._is_encrypted = is_encrypted
-        self._inner = inner
+        self._inner = inner or NameLookup()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -230,8 +230,6 @@ class GuardedResolver(AbstractResolver):
         return found
 
     async def _look_up(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-        if self._inner is None:
-            self._inner = ThreadedResolver()  # takes the running loop, so not made before there is one
         try:
             return await self._inner.resolve(host, port, family)
         except OSError:
@@ -241,5 +239,4 @@ class GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Let go of the system's resolver."""
-        if self._inner is not None:
-            await self._inner.close()
+        await self._inner.close()

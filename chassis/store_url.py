@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from redis.asyncio.connection import Connection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
@@ -16,6 +16,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from chassis.secret_file import SecretInvalid, read_one_line
+from chassis.store_connection import LookedUpConnection, LookedUpTlsConnection
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def connection_factory(url: str, connect_timeout_seconds: float, login: StoreLog
             if {"username", "password"} & set(written):
                 raise ValueError
             written["credential_provider"] = login.provider()
-        connection_class = written.pop("connection_class", Connection)
+        connection_class = _connection_class(written.pop("connection_class", Connection))
         ours = {
             **written,
             "socket_connect_timeout": connect_timeout_seconds,
@@ -128,6 +129,11 @@ def connection_factory(url: str, connect_timeout_seconds: float, login: StoreLog
     except (ValueError, TypeError, RedisError, OSError):
         raise ValueError("store URL: an option has a value that is not understood") from None
     return lambda: connection_class(**ours)
+
+
+def _connection_class(parsed: type) -> Callable[..., Any]:
+    ours: dict[type, Callable[..., Any]] = {Connection: LookedUpConnection, SSLConnection: LookedUpTlsConnection}
+    return ours.get(parsed, parsed)
 
 
 def connection_options(url: str) -> dict[str, Any]:

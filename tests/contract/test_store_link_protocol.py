@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from chassis import name_lookup
 from chassis.clock import SystemClock
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
 from helpers.store_faults import FakeStore, echo, fake_store, until
@@ -237,3 +239,12 @@ async def test_tls_store_is_used_only_when_its_certificate_is_vouched_for(tmp_pa
         store.url = store.url.replace("127.0.0.1", "localhost")
         async with linked(store) as link:
             assert not link.is_connected, "the certificate is for another name"
+
+
+async def test_next_address_of_a_name_is_tried_where_nothing_listens_at_the_first(monkeypatch):
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in ("127.0.0.9", "127.0.0.1")]
+    monkeypatch.setattr(name_lookup.socket, "getaddrinfo", lambda *_, **__: both)
+    async with fake_store() as store:
+        store.url = store.url.replace("127.0.0.1", "store.test")
+        async with linked(store) as link:
+            assert await call(link) == store.sequences[-1]
