@@ -35,21 +35,29 @@ log = logging.getLogger("chassis.admin")
 class AdminListener:
     """The listening socket of the admin pages."""
 
-    def __init__(self, server: web.Server, address: ListenAddress, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        server: web.Server,
+        address: ListenAddress,
+        tls: ssl.SSLContext | None,
+        max_per_peer: int = MAX_CONNECTIONS,
+    ) -> None:
         """Bind.
 
         Args:
             server: Serves the connections.
             address: Where.
             tls: Server context; None: plain HTTP.
+            max_per_peer: Connections that one address may have open, so that one alone does not keep all others out.
 
         Raises:
             OSError: The address cannot be bound.
         """
         self._server = server
         self._tls = tls
+        self._max_per_peer = max_per_peer
         self._socket = _bound(address)
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], str] = {}
         self._accepting = asyncio.create_task(self._accept())
 
     @property
@@ -70,17 +78,19 @@ class AdminListener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(self._socket)
+                connection, place = await loop.sock_accept(self._socket)
             except OSError:
                 # No descriptor is left; accepted connections that end give some back.
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            if len(self._server.connections) + len(self._opening) >= MAX_CONNECTIONS:
+            peer = _peer(place)
+            peers = [*(_peer_of(handler) for handler in self._server.connections), *self._opening.values()]
+            if len(peers) >= MAX_CONNECTIONS or peers.count(peer) >= self._max_per_peer:
                 connection.close()
                 continue
             opening = asyncio.create_task(self._open(connection))
-            self._opening.add(opening)
-            opening.add_done_callback(self._opening.discard)
+            self._opening[opening] = peer
+            opening.add_done_callback(self._opening.pop)
 
     async def _open(self, connection: socket.socket) -> None:
         patience = None if self._tls is None else HANDSHAKE_SECONDS
@@ -90,6 +100,15 @@ class AdminListener:
             )
         except OSError:
             connection.close()  # a caller that is no good at TLS, or has gone; nothing to tell
+
+
+def _peer_of(handler: web.RequestHandler) -> str:
+    return "" if handler.transport is None else _peer(handler.transport.get_extra_info("peername"))
+
+
+def _peer(place: object) -> str:
+    """Return the address that a connection comes from; empty for a Unix socket."""
+    return str(place[0]) if isinstance(place, tuple) else ""
 
 
 def _bound(address: ListenAddress) -> socket.socket:

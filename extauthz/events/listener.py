@@ -12,6 +12,9 @@ from chassis.admin_listener import IDLE_SECONDS, AdminListener
 from chassis.listen import ListenAddress
 from extauthz.events.pages import LOGOUT_PATH, PUSH_PATH, EventMeans, EventPages
 
+MAX_PER_SENDER = 32
+"""Connections of one address: half of all, so that no one address keeps the issuers out by saying nothing."""
+
 _SHUTDOWN_SECONDS = 1.0
 
 
@@ -56,7 +59,7 @@ class EventListener:
         try:
             if self._runner.server is None:
                 raise RuntimeError("the runner is set up before it is bound")
-            self._listener = AdminListener(self._runner.server, self._address, self._tls)
+            self._listener = AdminListener(self._runner.server, self._address, self._tls, MAX_PER_SENDER)
         except OSError:
             await self.stop()
             raise

@@ -39,6 +39,8 @@ from extauthz.tokens.verify import is_signature_valid
 MAX_QUESTIONS: Final = 64
 """To one issuer at once; an issuer that hangs takes no place of another one's."""
 MAX_ANSWERS: Final = 10_000
+MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
+"""Of all replies that answers are kept of: what was read takes several times that."""
 FRESH_SECONDS: Final = 2.0
 """Oldest answer where the issuer's word of now is demanded; no question may take longer, so all who wait share one."""
 _QUIET_SECONDS: Final = 10.0
@@ -74,11 +76,13 @@ class IssuerAnswer:
         asked: Whom.
         members: Of the reply.
         asked_at: When the question went out, on the monotonic clock.
+        size: Of the reply, bytes.
     """
 
     asked: Asked
     members: Mapping[str, Any]
     asked_at: float
+    size: int
 
 
 class Introspector:
@@ -96,6 +100,7 @@ class Introspector:
         self._clock = clock
         self._ids = ids
         self._answers: OrderedDict[bytes, IssuerAnswer] = OrderedDict()
+        self._size = 0
         self._questions: dict[tuple[bytes, str], asyncio.Task[IssuerAnswer | None]] = {}
         self._told_at: dict[str, float] = {}
         self.questions: Counter[str] = Counter()
@@ -152,7 +157,7 @@ class Introspector:
         began = self._clock.monotonic()
         self.questions[asked.provider.id] += 1
         try:
-            members = await self._members(asked, token)
+            members, size = await self._members(asked, token)
         except (FetchFailed, ReplyInvalid) as error:
             self._failed(asked, str(error))
             return None
@@ -162,12 +167,17 @@ class Introspector:
             return None
         finally:
             self._questions.pop((digest, asked.provider.id), None)
-        answer = IssuerAnswer(asked, members, began)
-        self._answers[digest] = answer
-        self._answers.move_to_end(digest)
-        if len(self._answers) > MAX_ANSWERS:
-            self._answers.popitem(last=False)
+        answer = IssuerAnswer(asked, members, began, size)
+        self._keep(digest, answer)
         return answer
+
+    def _keep(self, digest: bytes, answer: IssuerAnswer) -> None:
+        known = self._answers.pop(digest, None)
+        self._size += answer.size - (0 if known is None else known.size)
+        self._answers[digest] = answer
+        while len(self._answers) > MAX_ANSWERS or self._size > MAX_ANSWER_BYTES:
+            _, oldest = self._answers.popitem(last=False)
+            self._size -= oldest.size
 
     def _failed(self, asked: Asked, reason: str) -> None:
         provider, now = asked.provider.id, self._clock.monotonic()
@@ -178,7 +188,7 @@ class Introspector:
                 "introspection_failed provider=%s reason=%s failures=%d", provider, reason, self.failures[provider]
             )
 
-    async def _members(self, asked: Asked, token: str) -> Mapping[str, Any]:
+    async def _members(self, asked: Asked, token: str) -> tuple[Mapping[str, Any], int]:
         form = asked.client.form(token, SIGNED_TYPE if asked.is_signed else JSON_TYPE, self._clock, self._ids)
         deadline = self._clock.monotonic() + asked.timeout_seconds
         reply = await self._http.post(
@@ -189,7 +199,7 @@ class Introspector:
             reach=asked.provider.source.reach,
         )
         if not asked.is_signed:
-            return read_json_reply(reply)
+            return read_json_reply(reply), len(reply.body)
         parsed = read_signed_reply(reply)
         algorithm = check_signed_algorithm(parsed, asked.provider)
         found = await self._keys.find(asked.provider, parsed.kid, algorithm, deadline)
@@ -197,7 +207,8 @@ class Introspector:
             raise ReplyInvalid("no key for its signature")
         if not is_signature_valid(algorithm, found.key.public_key, parsed.signing_input, parsed.signature):
             raise ReplyInvalid("signature does not verify")
-        return signed_members(parsed, asked.provider, asked.client.client_id, self._clock.wall())
+        members = signed_members(parsed, asked.provider, asked.client.client_id, self._clock.wall())
+        return members, len(reply.body)
 
 
 def _unavailable(detail: str) -> Unavailable:

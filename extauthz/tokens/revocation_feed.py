@@ -175,6 +175,11 @@ class RevocationFeed:
                 # It may come back as another one, so what follows is read as if from a stranger.
                 self._place, self._reread_at = Place(), -math.inf
                 self._tell(error.reason)
+            except Exception as error:
+                # What is known grows old, as above; a feed that ended here would stay old until a restart.
+                self._place, self._reread_at = Place(), -math.inf
+                self._tell(f"a fault of the gate ({type(error).__name__})")
+                log.debug("revocation_feed_crashed", exc_info=True)
             else:
                 self._tell("" if self.is_loaded else "the list was begun a moment ago")
             await asyncio.sleep(self._pace.every_seconds)

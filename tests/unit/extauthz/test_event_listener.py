@@ -16,9 +16,8 @@ from prometheus_client import CollectorRegistry
 import extauthz.events.listener
 import extauthz.events.pages
 from chassis.admin_access import AdminToken
-from chassis.admin_listener import MAX_CONNECTIONS
 from chassis.listen import ListenAddress
-from extauthz.events.listener import EventListener
+from extauthz.events.listener import MAX_PER_SENDER, EventListener
 from extauthz.events.metrics import EventMetrics
 from extauthz.events.model import EndedTokens, ReceivedEvent
 from extauthz.events.pages import (
@@ -201,12 +200,16 @@ async def test_plain_http_is_refused_off_loopback():
             EventListener(ListenAddress.parse("0.0.0.0:0"), None, means)
 
 
-async def test_one_connection_more_than_may_be_open_is_closed_at_once(tmp_path):
+async def test_address_that_holds_its_share_of_connections_keeps_no_other_out(tmp_path):
     async with listening(tmp_path) as rig:
-        crowd = [await asyncio.open_connection("127.0.0.1", rig.port) for _ in range(MAX_CONNECTIONS)]
+        crowd = [await asyncio.open_connection("127.0.0.1", rig.port) for _ in range(MAX_PER_SENDER)]
         with pytest.raises((aiohttp.ClientConnectionError, ConnectionError)):
             await rig.push(security_event(rig.issuer))
         assert rig.sink.events == []
+        neighbour = aiohttp.TCPConnector(ssl=rig.client.connector._ssl, local_addr=("127.0.0.2", 0))
+        async with aiohttp.ClientSession(f"https://127.0.0.1:{rig.port}", connector=neighbour) as other:
+            answer = await other.post(PUSH_PATH, data=security_event(rig.issuer), headers=SET)
+            assert answer.status == 202
         for _, writer in crowd:
             writer.close()
             await writer.wait_closed()

@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc import jwk, jwt
 
+import extauthz.introspection.asking
 from chassis.ids import RandomIds
 from chassis.secret_file import SecretInvalid
 from extauthz.introspection.asking import MAX_QUESTIONS
@@ -160,6 +161,19 @@ async def test_flood_of_unknown_tokens_does_not_become_one_at_the_issuer(tmp_pat
         answers = [await gate.authenticate(f"guess-{number}") for number in range(8)]
         assert [answer.reason for answer in answers[5:]] == [Reason.AUTHENTICATION_FAILURES] * 3
         assert len(gate.endpoint.questions) == 5
+
+
+async def test_long_replies_are_kept_up_to_a_bound_in_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(extauthz.introspection.asking, "MAX_ANSWER_BYTES", 150_000)
+    async with rig(tmp_path, cache_seconds=300) as gate:
+        gate.endpoint.say = lambda _token: active(padding="x" * 60_000)
+        for token in ("t1", "t2", "t3", "t3"):
+            assert isinstance(await gate.authenticate(token), Principal)
+        assert len(gate.endpoint.questions) == 3
+        assert isinstance(await gate.authenticate("t2"), Principal)
+        assert len(gate.endpoint.questions) == 3
+        assert isinstance(await gate.authenticate("t1"), Principal)
+        assert len(gate.endpoint.questions) == 4
 
 
 async def test_no_more_than_the_bound_are_asked_at_once(tmp_path):

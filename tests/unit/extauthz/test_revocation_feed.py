@@ -47,7 +47,7 @@ class SwitchedStore(MemoryRevocations):
     async def read(self, place, deadline):
         self.reads += 1
         if self.fault is not None:
-            raise StoreUnavailable(self.fault)
+            raise self.fault if isinstance(self.fault, Exception) else StoreUnavailable(self.fault)
         is_same = place.list_id == self.name
         page = await super().read(place if is_same else Place(), deadline)
         return page._replace(
@@ -177,6 +177,21 @@ async def test_silent_store_makes_the_list_old_and_never_empty():
         store.fault = None
         await until(lambda: feed.staleness_seconds() < 1)
         assert rules.confirm(good, moves_money=True) is good
+        assert feed.warnings() == ()
+
+
+async def test_fault_of_our_own_makes_the_list_old_until_it_is_over():
+    clock = FakeClock()
+    store = SwitchedStore(clock)
+    async with following(store, clock) as feed:
+        store.fault = KeyError("value of somebody")
+        await until(feed.warnings)
+        assert feed.warnings() == ("revocations: a fault of the gate (KeyError)",)
+        clock.advance(6.0)
+        rules = RevocationRules(feed, 5.0, refuses_all_when_stale=False)
+        assert isinstance(rules.confirm(caller(jti="good"), moves_money=True), Unavailable)
+        store.fault = None
+        await until(lambda: feed.staleness_seconds() < 1)
         assert feed.warnings() == ()
 
 
