@@ -8,6 +8,7 @@ path parameters after `;`. RFC 3986 sections 2.3, 3.3 and 6.2.2.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 MAX_PATH_LENGTH: Final = 2048
@@ -62,6 +63,7 @@ def _decode_escape(match: re.Match[str]) -> str:
     return chr(byte) if byte in _UNRESERVED else match[0].upper()
 
 
+@lru_cache(maxsize=64)
 def canonical_host(raw: str) -> str | None:
     """Return `:authority` in lower case, without port and trailing dot, or None when it is no host."""
     if not raw.isascii():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from chassis.clock import Clock
 from extauthz.model import Allow, AuthzRequest, Challenge, Decision, Deny, Principal, Unavailable
@@ -179,7 +181,7 @@ def _attributes(
 ) -> dict[str, Any]:
     """Return what rules may read (protos/attributes.proto); what is unknown is left out."""
     principal, merchant = authorized.principal, authorized.merchant
-    local = datetime.fromtimestamp(now, merchant.zone)
+    hour, weekday = _hour_and_weekday(int(now), merchant.zone)
     optional = {
         "merchant.mcc": merchant.mcc,
         "merchant.country": merchant.country,
@@ -201,9 +203,16 @@ def _attributes(
         "auth.scopes": sorted(principal.scopes),
         "auth.age_seconds": max(0, int(now - principal.issued_at)),
         "time.unix_seconds": int(now),
-        "time.hour": local.hour,
-        "time.weekday": local.isoweekday(),
+        "time.hour": hour,
+        "time.weekday": weekday,
     }
+
+
+@lru_cache(maxsize=64)
+def _hour_and_weekday(seconds: int, zone: ZoneInfo) -> tuple[int, int]:
+    """Return the hour and the weekday (Monday is 1) there; payments of one second and one zone share it."""
+    local = datetime.fromtimestamp(seconds, zone)
+    return local.hour, local.isoweekday()
 
 
 def _risk_refusal(risk: RiskOutcome, operation: OperationPolicy, principal: Principal) -> Deny | None:
