@@ -20,7 +20,7 @@ from chassis.asgi_grpc import Receive, Scope, Send
 from chassis.asgi_host import AsgiHost
 from chassis.host import StopSignals, serving_line, start_host
 from chassis.listen import HostOptions
-from chassis.rpc import Methods, Sheds
+from chassis.rpc import Methods, Sheds, StreamMethods
 from chassis.service import Readiness, Service
 from chassis.settings import read_host_options
 from protos import envoy_wire_pb2 as wire
@@ -51,6 +51,7 @@ class FloorService:
         self.name = name
         self.methods: Methods = {}
         self.sheds: Sheds = {}
+        self.streams: StreamMethods = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self.answered = 0

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from google.protobuf.message import DecodeError
 
 from chassis.rpc import RpcError, StatusCode
-from protos import access_log_pb2 as wire
+from protos import envoy_wire_pb2 as wire
 
 STREAM_METHOD: Final = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
 REPLY: Final = wire.StreamAccessLogsResponse().SerializeToString()
@@ -53,20 +53,21 @@ def read_entries(message: bytes, namespace: str) -> Iterator[LogEntry]:
         namespace: Of the dynamic metadata that is wanted.
 
     Raises:
-        RpcError: INVALID_ARGUMENT for bytes that are no such message, or one with more than `MAX_ENTRIES`.
+        RpcError: INVALID_ARGUMENT for bytes that are no such message, RESOURCE_EXHAUSTED for one with more than
+            `MAX_ENTRIES`.
     """
     parsed = wire.StreamAccessLogsMessage()
     try:
         parsed.ParseFromString(message)
     except DecodeError:
-        parsed = None
-    if parsed is None or len(parsed.http_logs.log_entry) > MAX_ENTRIES:
-        raise RpcError(StatusCode.INVALID_ARGUMENT, "not an access log message")
+        raise RpcError(StatusCode.INVALID_ARGUMENT, "not an access log message") from None
+    if len(parsed.http_logs.log_entry) > MAX_ENTRIES:
+        raise RpcError(StatusCode.RESOURCE_EXHAUSTED, "too many entries in one message")
     return (_entry(entry, namespace) for entry in parsed.http_logs.log_entry if _is_over(entry.common_properties))
 
 
 def _is_over(common: wire.AccessLogCommon) -> bool:
-    return not common.intermediate_log_entry and common.access_log_type in (_NOT_SET, _DOWNSTREAM_END)
+    return common.access_log_type in (_NOT_SET, _DOWNSTREAM_END)
 
 
 def _entry(entry: wire.HTTPAccessLogEntry, namespace: str) -> LogEntry:

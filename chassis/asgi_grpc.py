@@ -1,4 +1,6 @@
-"""Unary gRPC over ASGI: framing, sizes, deadlines and status mapping in front of `chassis.rpc`.
+"""gRPC over ASGI: framing, sizes, deadlines and status mapping in front of `chassis.rpc`.
+
+Unary calls, and client streams behind the same checks.
 
 Called by `asgi_host` once per request, on the hot path of the `envoy` transport. Its law: every call
 ends with exactly one status, within its deadline, and no text of ours or of a library leaks into it.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +26,7 @@ from chassis.clock import Clock
 from chassis.listen import HostOptions
 from chassis.overload import LoadGate
 from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
+from chassis.streams import OpenStreams
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -65,8 +68,11 @@ class CallerGoneError(Exception):
 class GrpcAdapter:
     """An ASGI application for `http` scopes that serves unary gRPC methods."""
 
-    def __init__(self, methods: Methods, options: HostOptions, clock: Clock, load: LoadGate) -> None:
+    def __init__(
+        self, methods: Methods, options: HostOptions, clock: Clock, load: LoadGate, streams: OpenStreams | None = None
+    ) -> None:
         self._methods = dict(methods)
+        self._streams = streams or OpenStreams({}, 0.0)
         self._load = load
         self._options = options
         self._clock = clock
@@ -97,7 +103,7 @@ class GrpcAdapter:
         """Return the response message; raises RpcError or CallerGoneError, nothing else."""
         handler = self._methods.get(path)
         if handler is None:
-            raise RpcError(StatusCode.UNIMPLEMENTED, "unknown method")
+            return await self._serve_stream(path, headers, receive)
         granted = self._timeout_seconds(headers.get(b"grpc-timeout"))
         left = granted - self._waited_seconds(headers.get(ARRIVAL_HEADER))
         shed = self._load.shed(path, left, granted)
@@ -129,6 +135,19 @@ class GrpcAdapter:
             self._load.end(self._clock.monotonic() - (deadline - left))
         raise RpcError(StatusCode.INTERNAL, "internal error")
 
+    async def _serve_stream(self, path: str, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        handler = self._streams.methods.get(path)
+        if handler is None:
+            raise RpcError(StatusCode.UNIMPLEMENTED, "unknown method")
+        reading = StreamReader(receive, self._options.max_message_bytes, self._streams.bounds.frame_seconds)
+        try:
+            return await self._streams.serve(handler, reading.messages(headers.get(b"grpc-encoding", b"identity")))
+        except (RpcError, CallerGoneError):
+            raise
+        except Exception:
+            log.exception("call_failed")
+        raise RpcError(StatusCode.INTERNAL, "internal error")
+
     async def _call(
         self, handler: UnaryHandler, headers: dict[bytes, bytes], receive: Receive, deadline: float
     ) -> bytes:
@@ -147,6 +166,55 @@ class GrpcAdapter:
     def _waited_seconds(self, arrival: bytes | None) -> float:
         # Wall time, as Envoy writes it. A clock set back shows as no wait, one set forward sheds the calls of a moment.
         return 0.0 if arrival is None else max(self._clock.wall() - float(arrival), 0.0)
+
+
+class StreamReader:
+    """Takes messages out of a request body while it comes.
+
+    Args:
+        receive: Of the call.
+        limit: Longest message, bytes.
+        frame_seconds: How long the rest of a message may take.
+    """
+
+    def __init__(self, receive: Receive, limit: int, frame_seconds: float) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._frame_seconds = frame_seconds
+        self._body = bytearray()
+
+    async def messages(self, encoding: bytes) -> AsyncGenerator[bytes, None]:
+        """Return one message after the other; raises RpcError and CallerGoneError as for a unary call."""
+        is_more = True
+        while is_more:
+            is_more = await self._read_on()
+            while (message := self._whole(encoding)) is not None:
+                yield message
+        if self._body:
+            raise RpcError(StatusCode.INTERNAL, "malformed request frame")
+
+    async def _read_on(self) -> bool:
+        """Wait for a part of the body; between messages for as long as the stream may be open, inside of one not."""
+        try:
+            async with asyncio.timeout(self._frame_seconds if self._body else None):
+                event = await _kept(self._receive())
+        except TimeoutError:
+            raise RpcError(StatusCode.INTERNAL, "the rest of a message did not come") from None
+        if event["type"] != "http.request":
+            raise CallerGoneError
+        self._body += event.get("body", b"")
+        return bool(event.get("more_body", False))
+
+    def _whole(self, encoding: bytes) -> bytes | None:
+        """Take the next message off the body; None until it is there."""
+        end = _frame_end(self._body, 0)
+        if len(self._body) >= _PREFIX_BYTES and end - _PREFIX_BYTES > self._limit:
+            raise _too_large()
+        if end > len(self._body):
+            return None
+        frame = bytes(self._body[:end])
+        del self._body[:end]
+        return _unframe(frame, encoding)
 
 
 def parse_timeout(header: bytes) -> float:
@@ -229,7 +297,7 @@ def _unframe(body: bytes, encoding: bytes) -> bytes:
     raise RpcError(StatusCode.INTERNAL, "malformed request frame")
 
 
-def _frame_end(body: bytes, start: int) -> int:
+def _frame_end(body: bytes | bytearray, start: int) -> int:
     """Return where the frame that begins at `start` ends; beyond the body when its prefix is cut."""
     if len(body) - start < _PREFIX_BYTES:
         return len(body) + 1

@@ -77,7 +77,7 @@ class AsgiHost:
         if host.tls is not None and supervision is not None:
             host.tls.subscribe(functools.partial(write_secrets, supervision.runtime_dir))
         self._host = host
-        self._adapter = GrpcAdapter(host.methods, host.options, self._clock, host.load)
+        self._adapter = GrpcAdapter(host.methods, host.options, self._clock, host.load, host.streams)
         return ()
 
     async def _stop(self, control: ControlSocket | None) -> None:

@@ -125,7 +125,7 @@ def _listener(app: str, options: HostOptions, bounds: Bounds, runtime_dir: Path)
 
 
 def _connection_manager(app: str, options: HostOptions, bounds: Bounds) -> HttpConnectionManager:
-    longest_call = _seconds(options.max_timeout_seconds + bounds.grace_seconds)
+    longest_call = _seconds(max(options.max_timeout_seconds, options.max_stream_seconds) + bounds.grace_seconds)
     return HttpConnectionManager(
         codec_type=HttpConnectionManagerCodecType.HTTP2,
         stat_prefix=STAT_PREFIX,

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -30,8 +30,9 @@ from chassis.host import ServiceHost, StopSignals, serving_line, start_host
 from chassis.listen import UNIX_SOCKET_MODE, HostOptions, ListenAddress, remove_dead_socket
 from chassis.overload import LoadGate
 from chassis.patient_stream import say
-from chassis.rpc import Methods, RpcError, StatusCode, UnaryHandler
+from chassis.rpc import Methods, RpcError, StatusCode, StreamHandler, UnaryHandler
 from chassis.service import Service, StartRefused
+from chassis.streams import OpenStreams
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ async def _serve(
     methods = {
         path: handler if path == CHECK_METHOD else traffic.counted(handler) for path, handler in host.methods.items()
     }
-    server = _server(methods, options, SystemClock(), host.load)
+    server = _server(methods, options, SystemClock(), host)
     try:
         bound = _bind(server, options.listen, credentials_of(host.tls))
     except OSError as error:
@@ -159,9 +160,9 @@ async def _until_calls_cease(traffic: _Traffic, signals: StopSignals) -> None:
         quiet_polls, before = quiet_polls + 1 if is_quiet else 0, traffic.started
 
 
-def _server(methods: Methods, options: HostOptions, clock: Clock, load: LoadGate) -> grpc.aio.Server:
+def _server(methods: Methods, options: HostOptions, clock: Clock, host: ServiceHost) -> grpc.aio.Server:
     return grpc.aio.server(
-        handlers=[_Router(methods, options, clock, load)],
+        handlers=[_Router(methods, options, clock, host)],
         options=[
             ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
             ("grpc.max_concurrent_streams", _MAX_CONCURRENT_STREAMS),
@@ -187,13 +188,16 @@ def _bind(server: grpc.aio.Server, address: ListenAddress, credentials: grpc.Ser
 class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
     """Hands raw request bytes to the handler of a method path; unknown paths are UNIMPLEMENTED."""
 
-    def __init__(self, methods: Methods, options: HostOptions, clock: Clock, load: LoadGate) -> None:
+    def __init__(self, methods: Methods, options: HostOptions, clock: Clock, host: ServiceHost) -> None:
         check_of = peer_checks(options.tls)
         self._handlers = {
             path: grpc.unary_unary_rpc_method_handler(
-                _guarded(_shedding(path, _bounded(handler, options, clock), load, clock), check_of(path))
+                _guarded(_shedding(path, _bounded(handler, options, clock), host.load, clock), check_of(path))
             )
             for path, handler in methods.items()
+        } | {
+            path: grpc.stream_unary_rpc_method_handler(_guarded(_streaming(handler, host.streams), check_of(path)))
+            for path, handler in host.streams.methods.items()
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -201,18 +205,40 @@ class _Router(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no ty
         return self._handlers.get(handler_call_details.method)
 
 
-def _guarded(serve: Callable[[bytes, Any], Any], is_allowed: PeerCheck | None) -> Callable[[bytes, Any], Any]:
+def _guarded(serve: Callable[[Any, Any], Any], is_allowed: PeerCheck | None) -> Callable[[Any, Any], Any]:
     """Return the handler for the callers it is meant for; it never runs for others."""
     if is_allowed is None:
         return serve
 
-    async def serve_allowed(message: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def serve_allowed(message: Any, context: grpc.aio.ServicerContext) -> bytes:
         if not is_allowed(context.auth_context()):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "this caller may not call this method")
         reply: bytes = await serve(message, context)
         return reply
 
     return serve_allowed
+
+
+def _streaming(handler: StreamHandler, streams: OpenStreams) -> Callable[[Any, Any], Any]:
+    """Return the handler of a client stream, ending each call with exactly one status."""
+
+    async def serve(messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
+        refusal = StatusCode.INTERNAL, "internal error"
+        try:
+            return await streams.serve(handler, _each(messages))
+        except RpcError as error:
+            refusal = error.code, error.message
+        except Exception:
+            log.exception("call_failed")
+        await context.abort(_CODES[refusal[0]], refusal[1])
+        raise AssertionError("abort always raises")
+
+    return serve
+
+
+async def _each(messages: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async for message in messages:
+        yield message
 
 
 def _shedding(

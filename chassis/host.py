@@ -25,6 +25,7 @@ from chassis.overload import LoadGate
 from chassis.rpc import Methods
 from chassis.secret_file import SecretInvalid
 from chassis.service import Service, StartRefused
+from chassis.streams import OpenStreams, guarded_streams
 from chassis.tls_files import TlsInvalid, TlsWatch
 from chassis.tls_metrics import register_tls
 
@@ -42,6 +43,7 @@ class ServiceHost:
         options: How it is served.
         tls: The certificates in use; None without TLS.
         load: Says which calls are worked on.
+        streams: The calls that bring streams of messages.
     """
 
     def __init__(self, service: Service, options: HostOptions) -> None:
@@ -50,6 +52,7 @@ class ServiceHost:
         self.state = HostState(is_insecure_listen=options.is_insecure_listen)
         self.methods: Methods = {**service.methods, CHECK_METHOD: health_check(service, self.state)}
         self.load = LoadGate(service.sheds, service.registry, SystemClock())
+        self.streams = OpenStreams(guarded_streams(service.streams, options), options.max_stream_seconds)
         self.admin_url: str | None = None
         self.options = options
         self._service = service
@@ -78,11 +81,13 @@ class ServiceHost:
             raise StartRefused((f"the admin pages cannot be served: {error.strerror or error}",)) from error
 
     def begin_drain(self) -> None:
-        """Show NOT_SERVING from now on; calls are still answered."""
+        """Show NOT_SERVING from now on; calls are still answered, and streams end once callers have seen it."""
         self.state.is_draining = True
+        asyncio.get_running_loop().call_later(self.options.lame_duck_seconds, self.streams.close)
 
     async def stop(self) -> None:
-        """End the admin pages, then the service."""
+        """End the streams and the admin pages, then the service."""
+        self.streams.close()
         if self._admin is not None:
             await self._admin.stop()
         await self._stop_parts()

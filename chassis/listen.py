@@ -142,6 +142,8 @@ class HostOptions:
         max_timeout_seconds: Longest deadline; a longer `grpc-timeout` is cut to it.
         drain_seconds: Longest wait for calls in flight at a stop.
         lame_duck_seconds: How long NOT_SERVING is shown before the listener closes.
+        max_stream_seconds: Longest time that a call with a stream of messages stays open, its caller opens another;
+            0.0 where there is no such method.
         tls: Certificates of the service listener and its callers; None: plain text.
         admin_token_file: File with the token that the admin pages ask for; None: they ask for none.
     """
@@ -154,6 +156,7 @@ class HostOptions:
     max_timeout_seconds: float = 10.0
     drain_seconds: float = 10.0
     lame_duck_seconds: float = 1.0
+    max_stream_seconds: float = 0.0
     tls: TlsOptions | None = None
     admin_token_file: str | None = None
 

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from chassis.record import DecisionLog
 from chassis.reload import LoadFailed, Reloader
-from chassis.rpc import Methods, Sheds
+from chassis.rpc import Methods, Sheds, StreamMethods
 from chassis.service import Readiness, StartRefused
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ class ServiceParts(Generic[T]):
         warnings: Returns what an operator should know although the service is ready.
         sheds: What answers a method's calls under overload.
         others: Further snapshots by the name that /policy shows them under; loaded, watched and needed like the first.
+        streams: Methods that take a stream of messages.
     """
 
     reloader: Reloader[T]
@@ -52,6 +53,7 @@ class ServiceParts(Generic[T]):
     warnings: Callable[[], tuple[str, ...]]
     sheds: Sheds
     others: Mapping[str, Reloader[Any]] = field(default_factory=dict)
+    streams: StreamMethods = field(default_factory=dict)
 
 
 class PolicyService(Generic[T]):
@@ -61,6 +63,7 @@ class PolicyService(Generic[T]):
         self.name = name
         self.methods = methods
         self.sheds = parts.sheds
+        self.streams = parts.streams
         self.registry = registry
         self._parts = parts
         self._started: list[Background] = []

@@ -6,7 +6,7 @@ service owns the meaning of the bytes. Neither knows the other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from enum import IntEnum
 
 
@@ -19,6 +19,7 @@ class StatusCode(IntEnum):
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13
@@ -46,6 +47,16 @@ UnaryHandler = Callable[[bytes, float], Awaitable[bytes]]
 listens any more (the caller's `grpc-timeout`, capped by the service). Returns one serialised
 response or raises `RpcError`; any other exception becomes INTERNAL with fixed text.
 """
+
+StreamHandler = Callable[[AsyncIterator[bytes]], Awaitable[bytes]]
+"""`await handler(messages)`: one call that brings any number of messages (client streaming).
+
+Each message is one serialised request, in the order they were sent; they end when the caller ends the call, and also
+when the transport does (`streams`). Returns one serialised response or raises `RpcError`.
+"""
+
+StreamMethods = Mapping[str, StreamHandler]
+"""Full method path to its handler."""
 
 Shed = Callable[[], bytes]
 """`shed()` returns the answer to a call that is not worked on: a refusal, at a small part of a decision's cost."""

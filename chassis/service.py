@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
-from chassis.rpc import Methods, Sheds
+from chassis.rpc import Methods, Sheds, StreamMethods
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Service(Protocol):
 
     methods: Methods
     sheds: Sheds
+    streams: StreamMethods
     registry: CollectorRegistry
 
     async def start(self) -> None:

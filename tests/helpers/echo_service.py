@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
@@ -37,8 +37,10 @@ class EchoService:
         self.registry = CollectorRegistry()
         self._ended = Counter("echo_ended", "Slow calls by their end", ["how"], registry=self.registry)
         self._echoed = Counter("echo_echoed", "Calls of Echo that reached it", registry=self.registry)
+        self._collected = Counter("echo_collected", "Messages of streams", registry=self.registry)
         self._is_started = False
         self.sheds = {PACKAGE + "Sheddable": lambda: b"shed"}
+        self.streams = {PACKAGE + "Collect": self._collect, PACKAGE + "CrashCollect": self._crash_collect}
         self.methods = {
             PACKAGE + "Echo": self._echo,
             PACKAGE + "Deadline": self._deadline,
@@ -72,6 +74,23 @@ class EchoService:
     async def _echo(self, message: bytes, deadline: float) -> bytes:
         self._echoed.inc()
         return message
+
+    async def _collect(self, messages: AsyncIterator[bytes]) -> bytes:
+        found = []
+        try:
+            async for message in messages:
+                if message == b"refuse":
+                    raise RpcError(StatusCode.INVALID_ARGUMENT, "not this one")
+                found.append(message)
+                self._collected.inc()
+        finally:
+            self._ended.labels("stream").inc()
+        return b",".join(found)
+
+    async def _crash_collect(self, messages: AsyncIterator[bytes]) -> bytes:
+        async for _ in messages:
+            raise ValueError(SECRET)
+        return b""
 
     async def _deadline(self, message: bytes, deadline: float) -> bytes:
         return f"{deadline - time.monotonic():.3f}".encode()

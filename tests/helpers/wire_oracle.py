@@ -21,7 +21,9 @@ with warnings.catch_warnings():
     # The package's classes use a pydantic spelling that is deprecated; that is between the two of them.
     warnings.simplefilter("ignore", DeprecationWarning)
     import envoy_data_plane.envoy.config.core.v3 as core
+    import envoy_data_plane.envoy.data.accesslog.v3 as access_log
     import envoy_data_plane.envoy.extensions.common.ratelimit.v3 as common
+    import envoy_data_plane.envoy.service.accesslog.v3 as access_log_service
     import envoy_data_plane.envoy.service.auth.v3 as auth
     import envoy_data_plane.envoy.service.ratelimit.v3 as rls
     import envoy_data_plane.envoy.type.v3 as envoy_type
@@ -29,6 +31,7 @@ with warnings.catch_warnings():
 
 __all__ = [
     "ORACLES",
+    "access_log",
     "auth",
     "core",
     "envoy_type",
@@ -68,10 +71,19 @@ ORACLES: dict[str, Any] = {
     "RateLimitResponse": rls.RateLimitResponse,
     "RateLimitResponse.RateLimit": rls.RateLimitResponseRateLimit,
     "RateLimitResponse.DescriptorStatus": rls.RateLimitResponseDescriptorStatus,
+    "ResponseFlags": access_log.ResponseFlags,
+    "ResponseFlags.Unauthorized": access_log.ResponseFlagsUnauthorized,
+    "AccessLogCommon": access_log.AccessLogCommon,
+    "HTTPResponseProperties": access_log.HttpResponseProperties,
+    "HTTPAccessLogEntry": access_log.HttpAccessLogEntry,
+    "StreamAccessLogsMessage": access_log_service.StreamAccessLogsMessage,
+    "StreamAccessLogsMessage.Identifier": access_log_service.StreamAccessLogsMessageIdentifier,
+    "StreamAccessLogsMessage.HTTPAccessLogEntries": access_log_service.StreamAccessLogsMessageHttpAccessLogEntries,
+    "StreamAccessLogsResponse": access_log_service.StreamAccessLogsResponse,
 }
 """Each message of protos/envoy_wire.proto with its full definition."""
 
-_WRAPPERS = ("google.protobuf.BoolValue", "google.protobuf.UInt64Value")
+_WRAPPERS = ("google.protobuf.BoolValue", "google.protobuf.UInt32Value", "google.protobuf.UInt64Value")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _TEXT = st.text(max_size=12)
 _SCALARS: dict[int, st.SearchStrategy[Any]] = {

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from helpers.wire_oracle import (
     ORACLES,
+    access_log,
     auth,
     core,
     envoy_type,
@@ -28,7 +29,13 @@ from helpers.wire_oracle import (
 )
 from protos import envoy_wire_pb2 as wire
 
-KINDS: list[type[Message]] = [wire.CheckRequest, wire.CheckResponse, wire.RateLimitRequest, wire.RateLimitResponse]
+KINDS: list[type[Message]] = [
+    wire.CheckRequest,
+    wire.CheckResponse,
+    wire.RateLimitRequest,
+    wire.RateLimitResponse,
+    wire.StreamAccessLogsMessage,
+]
 TYPE_NAMES = {
     FieldDescriptor.TYPE_STRING: "string",
     FieldDescriptor.TYPE_BYTES: "bytes",
@@ -40,7 +47,7 @@ TYPE_NAMES = {
     FieldDescriptor.TYPE_ENUM: "enum",
     FieldDescriptor.TYPE_MESSAGE: "message",
 }
-NUMBERED_ENUMS = {"HttpStatus.code"}
+NUMBERED_ENUMS = {"HttpStatus.code", "AccessLogCommon.access_log_type"}
 """Enums of Envoy's that ours reads as plain numbers; the bytes are the same."""
 
 
@@ -82,8 +89,9 @@ def test_every_field_of_ours_has_envoys_number_type_and_shape(name: str):
         (wire.RateLimitResponse.Code, rls.RateLimitResponseCode),
         (wire.RateLimitResponse.RateLimit.Unit, rls.RateLimitResponseRateLimitUnit),
         (wire.HeaderValueOption.HeaderAppendAction, core.HeaderValueOptionHeaderAppendAction),
+        (wire.ResponseFlags.Unauthorized.Reason, access_log.ResponseFlagsUnauthorizedReason),
     ],
-    ids=["override unit", "rate limit code", "rate limit unit", "header append action"],
+    ids=["override unit", "rate limit code", "rate limit unit", "header append action", "unauthorized reason"],
 )
 def test_every_enum_value_of_ours_has_envoys_name_and_number(ours: Any, theirs: Any):
     assert dict(ours.items()) == {member.name: int(member) for member in theirs}
@@ -126,3 +134,10 @@ def test_an_empty_member_of_the_answer_is_still_the_one_that_was_chosen(member: 
     chosen = [name for name in ("denied_response", "ok_response", "error_response") if getattr(full, name) is not None]
     assert chosen == [member]
     assert wire.CheckResponse.FromString(bytes(full)).WhichOneof("http_response") == member
+
+
+def test_every_response_flag_of_envoys_is_one_of_ours():
+    theirs = {
+        field.name: field.metadata["betterproto"].number for field in dataclasses.fields(access_log.ResponseFlags)
+    }
+    assert {field.name: field.number for field in wire.ResponseFlags.DESCRIPTOR.fields} == theirs

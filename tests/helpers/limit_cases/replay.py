@@ -71,6 +71,7 @@ class LimitStack:
     name: str = "ratelimit"
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     sheds: Mapping[str, Any] = field(default_factory=dict)
+    streams: Mapping[str, Any] = field(default_factory=dict)
     servicer: DomainServicer | None = None
     statistics: DescriptorStatistics | None = None
     rules: DescriptorSet | None = None
