@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 import pytest
@@ -18,7 +18,7 @@ from helpers.transport_rig import TRANSPORTS, EchoProcess, RawCall, can_run, fra
 from protos.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tollhouse.development_authority import Authority, KeyPair, Usage
 
-ECHO, LOGGED = PACKAGE + "Echo", PACKAGE + "Deadline"
+ECHO, LOGGED, STREAM = PACKAGE + "Echo", PACKAGE + "Deadline", PACKAGE + "Collect"
 LOGGER = "spiffe://tollhouse.example/logger"
 OTHER_URI = "spiffe://tollhouse.example/other"
 
@@ -42,8 +42,9 @@ def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     ours = authority()
     files = ServerFiles(tmp_path_factory.mktemp("tls"))
     files.put(server_pair(ours), ours.certificate)
-    apart = ((LOGGED, (LOGGER,)),)
-    with EchoProcess(request.param, files.options(URI, DNS, method_sans=apart)) as process:
+    apart = ((LOGGED, (LOGGER,)), (STREAM, (LOGGER,)))
+    options = replace(files.options(URI, DNS, method_sans=apart), max_stream_seconds=5.0)
+    with EchoProcess(request.param, options) as process:
         yield Rig(process.serving(), ours)
 
 
@@ -74,6 +75,19 @@ async def test_caller_of_one_method_may_not_call_another(rig: Rig, name: str, ow
         assert caught.value.code() in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED)
 
     assert rig.echoed() == before
+
+
+async def test_stream_is_for_the_caller_that_it_was_given_to(rig: Rig):
+    async def collected(name: str) -> bytes:
+        async with rig.caller(client_pair(rig.ours, name)).channel(rig.server.address) as channel:
+            return await channel.stream_unary(STREAM)(iter([b"a", b"b"]), timeout=10.0)
+
+    before = rig.server.count("echo_collected_total")
+    assert await collected(LOGGER) == b"a,b"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await collected(URI)
+    assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert rig.server.count("echo_collected_total") == before + 2
 
 
 def spelt_otherwise(path: str) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chassis.asgi_grpc import CallerGoneError, StreamReader
+from chassis.listen import HostOptions, ListenAddress
 from chassis.rpc import RpcError, StatusCode
-from chassis.streams import OpenStreams, StreamBounds
+from chassis.streams import OpenStreams, StreamBounds, guarded_streams
+from chassis.tls import TlsOptions
 from helpers.transport_rig import frame
 
 LIMIT = 100
@@ -85,3 +88,32 @@ async def test_one_stream_too_many_is_refused_and_the_place_comes_back():
     with pytest.raises(RpcError) as caught:
         await streams.serve(collect, reader([frame(b"b")]).messages(b"identity"))
     assert caught.value.code is StatusCode.UNAVAILABLE
+
+
+MUTUAL = TlsOptions("a.pem", "a.key", "ca.pem", ("spiffe://a/envoy",))
+NAMED = replace(MUTUAL, method_sans=(("/s/Collect", ("spiffe://a/logger",)),))
+
+
+@pytest.mark.parametrize(
+    ("options", "is_served"),
+    [
+        (HostOptions(ListenAddress.parse("127.0.0.1:0")), True),
+        (HostOptions(ListenAddress.parse("unix:/run/x.sock")), True),
+        (HostOptions(ListenAddress.parse("127.0.0.1:0"), tls=MUTUAL), True),
+        (HostOptions(ListenAddress.parse("10.0.0.1:0"), is_insecure_listen=True), False),
+        (HostOptions(ListenAddress.parse("10.0.0.1:0"), tls=MUTUAL), False),
+        (HostOptions(ListenAddress.parse("10.0.0.1:0"), tls=NAMED), True),
+        (HostOptions(ListenAddress.parse("0.0.0.0:0"), tls=NAMED), True),
+    ],
+)
+async def test_stream_is_refused_where_nobody_knows_who_calls(options: HostOptions, is_served: bool):
+    async def collect(messages: Any) -> bytes:
+        return b"collected"
+
+    handler = guarded_streams({"/s/Collect": collect}, options)["/s/Collect"]
+    if is_served:
+        assert await handler(reader([b""]).messages(b"identity")) == b"collected"
+        return
+    with pytest.raises(RpcError) as caught:
+        await handler(reader([b""]).messages(b"identity"))
+    assert caught.value.code is StatusCode.PERMISSION_DENIED
