@@ -364,11 +364,16 @@ _MEANING: Final = {
         "An amount that is converted wrongly takes too little of a quota.",
     ),
     "P083": CodeSpec(
-        "a quota that waits for outcomes, which nobody tells yet (warning)",
-        "`counts: authorized`, `metric: in_flight`",
-        "`counts: attempts`; a short `lease`",
-        "Until outcomes are taken, a declined payment stays counted and a request in flight ends by its lease alone: "
-        "more is refused than need be, and never less.",
+        "a quota that waits for outcomes that no operation can tell (warning)",
+        "`counts: authorized` for operations without `outcome`",
+        "`outcome: {declined: [402]}` in the operation, with the statuses of a decline",
+        "A declined payment stays counted: more is refused than need be, and never less.",
+    ),
+    "P084": CodeSpec(
+        "a status that does not prove a decline (warning)",
+        "`declined: [402, 503]`",
+        "`declined: [402]`: what the upstream answers only when it has not taken the payment",
+        "A payment that was taken would be given back, and the merchant could spend more than the limit.",
     ),
     "P080": CodeSpec(
         "a rule is no valid expression",

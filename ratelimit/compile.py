@@ -33,7 +33,12 @@ def compile_tables(policy: PolicySet) -> Tables:
         if merchant.id in merchants
     }
     operations = frozenset(operation.operation for operation in policy.routes.operations)
-    return Tables(revision=policy.revision, merchants=merchants, operations=operations, plans=plans)
+    declined = {
+        operation.operation: frozenset(operation.outcome.declined)
+        for operation in policy.routes.operations
+        if operation.outcome is not None
+    }
+    return Tables(policy.revision, merchants, operations, plans, declined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class Hold(NamedTuple):
     Attributes:
         key: Names the decision; shares the posting's hash tag.
         decision_id: Of the request; the participant that an outcome settles.
-        about: Merchant, currency and amount as one text; an outcome that says otherwise settles nothing.
+        about: Merchant, operation, currency and amount as one text; an outcome that says otherwise settles nothing.
         seconds: How long outcomes are taken; after it the payment stays spent.
         identity: Where the operation's upstream enforces idempotency.
     """

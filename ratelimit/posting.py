@@ -201,7 +201,7 @@ def _pace(limit: Limit, value: int) -> tuple[int, int]:
 
 
 def _hold(plan: Plan, query: LimitQuery, merchant: MerchantEntry) -> Hold:
-    about = hold_about(merchant.id, query.currency, query.amount_minor)
+    about = hold_about(merchant.id, query.operation, query.currency, query.amount_minor)
     identity = None
     if plan.repeat_seconds and query.identity is not None:
         key = f"{_PREFIX}{{{merchant.id}}}:once:{query.identity.key}"
@@ -219,6 +219,9 @@ def resets_key(merchant_id: str) -> str:
     return f"{_PREFIX}{{{merchant_id}}}:resets"
 
 
-def hold_about(merchant_id: str, currency: str | None, amount_minor: int | None) -> str:
-    """Return what an outcome must say to settle a hold: the merchant, and the amount where there is one."""
-    return f"{merchant_id} {currency or '-'} {'-' if amount_minor is None else amount_minor}"
+def hold_about(merchant_id: str, operation: str, currency: str | None, amount_minor: int | None) -> str:
+    """Return what an outcome must say to settle a hold: merchant and operation, and the amount where there is one.
+
+    The operation too, since it says which answers of the upstream release the hold.
+    """
+    return f"{merchant_id} {operation} {currency or '-'} {'-' if amount_minor is None else amount_minor}"

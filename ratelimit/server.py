@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from chassis.access_log import STREAM_METHOD
 from chassis.asgi_host import AsgiHost
 from chassis.clock import Clock, SystemClock
 from chassis.ids import RandomIds
@@ -21,10 +22,12 @@ from ratelimit.descriptors.assembly import ServiceMeans, open_descriptors
 from ratelimit.leased import LeasedLedger
 from ratelimit.ledger import Ledger
 from ratelimit.memory_ledger import MemoryLedger
+from ratelimit.outcomes import OutcomeReader
 from ratelimit.pipeline import Engine
 from ratelimit.reasons import Reason
 from ratelimit.recording import PLAIN_FIELDS, Recorder
 from ratelimit.servicer import SHOULD_RATE_LIMIT_METHOD, RateLimitServicer
+from ratelimit.settling import Settling
 from ratelimit.sources import open_sources
 from ratelimit.store_ledger import StoreLedger
 from ratelimit.warnings import QuotaWarnings
@@ -55,6 +58,8 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
     means = ServiceMeans(clock, metrics, recorder)
     descriptors = open_descriptors(settings, sources.descriptor_set, quotas, means)
 
+    settling = Settling(OutcomeReader(sources.tables), store, clock, metrics.registry)
+
     def warnings() -> tuple[str, ...]:
         # Not a reason to be unready: quotas say themselves what holds without a store.
         away = () if store.is_available else ("the counter store is not connected",)
@@ -72,11 +77,12 @@ def build(settings: ServiceSettings, clock: Clock | None = None) -> PolicyServic
         ServiceParts(
             sources.first,
             decision_log,
-            (store, *descriptors.background()),
+            (store, settling, *descriptors.background()),
             lambda: (),
             warnings,
             {SHOULD_RATE_LIMIT_METHOD: quotas.shed},
             sources.others,
+            {STREAM_METHOD: settling.collect},
         ),
     )
     metrics.watch_store(lambda: store.is_available)

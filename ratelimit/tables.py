@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from policy.merchants import MerchantEntry
@@ -125,9 +125,11 @@ class Tables:
         merchants: Merchants by id.
         operations: Names of all operations.
         plans: By merchant id, then operation.
+        declined: By operation, the statuses with which its upstream says that it did not take a payment.
     """
 
     revision: str
     merchants: Mapping[str, MerchantEntry]
     operations: frozenset[str]
     plans: Mapping[str, Mapping[str, Plan]]
+    declined: Mapping[str, frozenset[int]] = field(default_factory=dict)

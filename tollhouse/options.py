@@ -202,6 +202,13 @@ PEER_SAN = Setting(
     None,
     "NAME",
 )
+OUTCOME_PEER_SAN = Setting(
+    "--outcome-peer-san",
+    "Name, as for --peer-san, of a caller that may tell outcomes (ratelimit). Repeatable.",
+    "Envoy's own name: whoever tells outcomes can give back what was used. Off loopback nobody may without it.",
+    None,
+    "NAME",
+)
 DECISION_LOG = Setting(
     "--decision-log",
     "File for decision records, JSON lines; - is stdout.",
@@ -295,7 +302,7 @@ SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
     ),
     "Store": (STORE, SINGLE_REPLICA, STORE_WAIT_REPLICAS, STORE_USERNAME),
     "Descriptors": DESCRIPTOR_SETTINGS,
-    "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, INSECURE_LISTEN),
+    "TLS": (TLS_CERT, TLS_KEY, TLS_CLIENT_CA, PEER_SAN, OUTCOME_PEER_SAN, INSECURE_LISTEN),
     "Token issuers": (JWKS_SNAPSHOT, CLIENT_CREDENTIALS_DIR),
     "Events of token issuers": EVENT_SETTINGS,
     "Admin pages": (ADMIN,),

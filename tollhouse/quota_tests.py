@@ -154,7 +154,7 @@ class _Rig:
             return ["the payment was refused, so nothing of it can have an outcome"]
         if step.outcome in _OUTCOMES:
             key = hold_key(query.merchant_id, query.decision_id)
-            about = hold_about(query.merchant_id, query.currency, query.amount_minor)
+            about = hold_about(query.merchant_id, query.operation, query.currency, query.amount_minor)
             settlement = Settlement(key, query.decision_id, about, _OUTCOMES[step.outcome])
             await self.engine.ledger.settle(settlement, self._deadline())
         if step.expect is None:

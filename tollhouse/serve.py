@@ -16,6 +16,7 @@ import uvloop
 
 import extauthz.server
 import ratelimit.server
+from chassis.access_log import STREAM_METHOD
 from chassis.clock import SystemClock
 from chassis.envoy_host import NO_LIBPYTHON, has_libpython, serve_envoy
 from chassis.listen import HostOptions, ListenAddress
@@ -38,6 +39,8 @@ from tollhouse.embedded_store import EmbeddedStore, EmbeddedStoreFailed
 from tollhouse.event_checks import check_event_settings
 
 EMBEDDED_STORE: Final = "embedded:"
+_STREAM_SECONDS: Final = 300.0
+"""After that Envoy opens another access-log stream, perhaps to another replica."""
 _BUILDERS: Final[dict[str, Callable[[ServiceSettings], Service]]] = {
     "extauthz": extauthz.server.build,
     "ratelimit": ratelimit.server.build,
@@ -77,12 +80,15 @@ class TlsRequest:
         private_key: PEM file of its key.
         client_ca: PEM file of the authorities whose callers are believed.
         peer_sans: Names of which a caller's certificate needs one.
+        outcome_sans: Names of which the certificate of a caller that tells outcomes needs one; empty: any of the above,
+            on loopback alone.
     """
 
     certificate: Path | None = None
     private_key: Path | None = None
     client_ca: Path | None = None
     peer_sans: tuple[str, ...] = ()
+    outcome_sans: tuple[str, ...] = ()
 
     def to_options(self) -> TlsOptions | None:
         """Return what the transports read.
@@ -93,9 +99,12 @@ class TlsRequest:
         if self.certificate is None or self.private_key is None:
             if self == TlsRequest():
                 return None
-            raise ValueError("--tls-cert and --tls-key are given together, and --tls-client-ca, --peer-san with them")
+            names = "--tls-client-ca, --peer-san, --outcome-peer-san"
+            raise ValueError(f"--tls-cert and --tls-key are given together, and {names} with them")
         client_ca = None if self.client_ca is None else str(self.client_ca.absolute())
-        return TlsOptions(str(self.certificate.absolute()), str(self.private_key.absolute()), client_ca, self.peer_sans)
+        apart = ((STREAM_METHOD, self.outcome_sans),) if self.outcome_sans else ()
+        certificate, private_key = str(self.certificate.absolute()), str(self.private_key.absolute())
+        return TlsOptions(certificate, private_key, client_ca, self.peer_sans, apart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +180,7 @@ def _host_options(request: ServeRequest) -> HostOptions:
             is_insecure_listen=is_exposed,
             tls=tls,
             admin_token_file=None if request.admin_token_file is None else str(request.admin_token_file.absolute()),
+            max_stream_seconds=_STREAM_SECONDS if request.service is ServiceName.RATELIMIT else 0.0,
             **asdict(request.bounds),
         )
     except ValueError as error:
@@ -194,6 +204,8 @@ def _check_exposed_admin(admin: ListenAddress, token_file: Path | None, *, has_t
 def _check_settings(request: ServeRequest) -> None:
     settings = request.settings
     _check_sources(request.service, settings)
+    if request.service is ServiceName.EXTAUTHZ and request.tls.outcome_sans:
+        raise UsageError("--outcome-peer-san belongs to ratelimit; extauthz is told no outcomes")
     if settings.log_level.upper() not in LEVELS:
         raise UsageError(f"--log-level must be one of {', '.join(LEVELS)}")
     if settings.decision_log != STDOUT and not _is_writable_file(Path(settings.decision_log)):

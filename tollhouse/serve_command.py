@@ -69,6 +69,7 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
     tls_key: Annotated[Path | None, of.TLS_KEY.option()] = of.TLS_KEY.default,
     tls_client_ca: Annotated[Path | None, of.TLS_CLIENT_CA.option()] = of.TLS_CLIENT_CA.default,
     peer_san: Annotated[list[str] | None, of.PEER_SAN.option()] = of.PEER_SAN.default,
+    outcome_peer_san: Annotated[list[str] | None, of.OUTCOME_PEER_SAN.option()] = of.OUTCOME_PEER_SAN.default,
     decision_log: Annotated[str, of.DECISION_LOG.option()] = of.DECISION_LOG.default,
     log_level: Annotated[str, of.LOG_LEVEL.option()] = of.LOG_LEVEL.default,
     errors_uri: Annotated[str, of.ERRORS_URI.option()] = of.ERRORS_URI.default,
@@ -121,7 +122,7 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         events_tls_key=_name_of(events_tls_key),
         events_push_token_file=_name_of(events_push_token_file),
     )
-    tls = TlsRequest(tls_cert, tls_key, tls_client_ca, tuple(peer_san or ()))
+    tls = TlsRequest(tls_cert, tls_key, tls_client_ca, tuple(peer_san or ()), tuple(outcome_peer_san or ()))
     bounds = HostBounds(
         max_message_bytes, default_timeout_seconds, max_timeout_seconds, drain_seconds, lame_duck_seconds
     )

@@ -13,6 +13,7 @@ from policy.names import QUOTAS_FILE
 from policy.parts import Parts
 from policy.schema.durations import duration_seconds
 from policy.schema.quotas import SCOPES, Quota
+from policy.schema.routes import RoutesFile
 
 MAX_MEMBERS: Final = 10_000
 """Largest limit of what is kept member by member: distinct cards, requests in flight."""
@@ -61,14 +62,14 @@ def check_quota_meaning(parts: Parts, index: int, quota: Quota) -> None:
 
 
 def _warn_of_outcomes(parts: Parts, index: int, quota: Quota) -> None:
-    """Warn of what waits for outcomes: the limiter does not take any yet, so time alone ends it."""
-    path = ("quotas", index)
-    if quota.counts == "authorized":
-        message = "no outcomes are taken yet, so nothing is given back: this counts like attempts"
-        parts.add(QUOTAS_FILE, (*path, "counts"), "P083", message, "warning")
-    if quota.metric == "in_flight":
-        message = "no outcomes are taken yet, so a request counts until its lease ends"
-        parts.add(QUOTAS_FILE, (*path, "metric"), "P083", message, "warning")
+    """Warn of a quota that waits for outcomes which none of its operations can tell."""
+    routes = parts.find_sound(RoutesFile)
+    if quota.counts != "authorized" or routes is None:
+        return
+    telling = {operation.operation for operation in routes.operations if operation.outcome is not None}
+    if telling.isdisjoint(quota.operations):
+        message = "no operation of it has outcome.declined: a declined payment stays counted, as with attempts"
+        parts.add(QUOTAS_FILE, ("quotas", index, "counts"), "P083", message, "warning")
 
 
 def _interval_faults(quota: Quota) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,8 @@ from policy.schema.routes import Operation, RoutesFile
 _MAX_SEGMENTS: Final = 32
 _TEMPLATE: Final = re.compile(r"\{[a-z][a-z0-9_]{0,63}\}\Z")
 _LITERAL: Final = re.compile(r"[A-Za-z0-9_.~-]+\Z")
+_DOUBTFUL: Final = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that say nothing sure of the payment: it may have been taken before, or later."""
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9-]+(\.[a-z0-9-]+)*)\Z")
 
 
@@ -35,6 +37,7 @@ def check_routes(parts: Parts) -> None:
         _check_path(parts, index, operation)
         _check_body(parts, index, operation)
         _check_idempotency(parts, index, operation)
+        _check_outcome(parts, index, operation)
     _check_overlaps(parts, file)
 
 
@@ -97,6 +100,17 @@ def _check_idempotency(parts: Parts, index: int, operation: Operation) -> None:
     if section is not None and section.mode == "upstream_enforced" and not operation.moves_money:
         message = "upstream_enforced is about payments; without moves_money say required or optional"
         parts.add(ROUTES_FILE, ("operations", index, "idempotency", "mode"), "P054", message)
+
+
+def _check_outcome(parts: Parts, index: int, operation: Operation) -> None:
+    if operation.outcome is None:
+        return
+    path = ("operations", index, "outcome", "declined")
+    check_unique(parts, ROUTES_FILE, path, ("", [str(status) for status in operation.outcome.declined]))
+    for place, status in enumerate(operation.outcome.declined):
+        if status in _DOUBTFUL or status >= 500:
+            message = f"{status} is what proxies and time-outs answer too, also for a payment that was taken"
+            parts.add(ROUTES_FILE, (*path, place), "P084", message, "warning")
 
 
 def _check_overlaps(parts: Parts, file: RoutesFile) -> None:

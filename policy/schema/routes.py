@@ -80,6 +80,16 @@ class ProtectedResource(FileModel):
     documentation: HttpUrl | None = None
 
 
+class OutcomePolicy(FileModel):
+    """What the upstream's answers say of a payment that was let through."""
+
+    declined: tuple[Annotated[Integer, Field(ge=400, le=599)], ...] = Field(
+        min_length=1,
+        max_length=20,
+        description="HTTP statuses that it sends only when it has not taken the payment, now or later.",
+    )
+
+
 class Operation(FileModel):
     """One operation of the API."""
 
@@ -106,6 +116,9 @@ class Operation(FileModel):
     )
     moves_money: Boolean = Field(description="Needs an amount, a currency and a quota that covers it.")
     idempotency: Idempotency | None = Field(None, description="The key of a payment that may be sent again.")
+    outcome: OutcomePolicy | None = Field(
+        None, description="Without it no answer of the upstream gives back what `counts: authorized` has counted."
+    )
     profile: Identifier | None = Field(None, description="Body profile; needed when money moves.")
     forward_token: Boolean = Field(False, description="Leave `authorization` on for the upstream.")
     cookies: Literal["ignore", "refuse"] = Field(

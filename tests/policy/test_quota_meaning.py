@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.services import copy_policies
+from helpers.services import copy_policies, edit
 from policy.diagnostics import PolicyInvalid
 from policy.loader import load_policy_set
 
@@ -113,14 +113,33 @@ def test_sound_override_is_taken(tmp_path):
     assert problems(tmp_path, AMOUNT + "interval: daily", sound) == []
 
 
-@pytest.mark.parametrize(
-    "quota", [AMOUNT + "interval: daily, counts: authorized", "metric: in_flight, limit: 5"], ids=["held", "leased"]
-)
-def test_what_waits_for_outcomes_is_warned_of_while_none_are_taken(tmp_path, quota):
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "untold"])
+def test_what_waits_for_outcomes_that_no_operation_tells_is_warned_of(tmp_path, is_told):
     policies = copy_policies(tmp_path / "policies")
-    (policies / "quotas.yaml").write_text(f"{HEAD}{quota}}}\n")
+    (policies / "quotas.yaml").write_text(f"{HEAD}{AMOUNT}interval: daily, counts: authorized}}\n")
+    routes = policies / "routes.yaml"
+    kept = routes.read_text().splitlines(keepends=True)
+    routes.write_text("".join(line for line in kept if is_told or "outcome:" not in line))
     (policies / "quotas_test.yaml").unlink()
     manifest = policies / "tollhouse.yaml"
     kept = [line for line in manifest.read_text().splitlines(keepends=True) if "quotas_test.yaml" not in line]
     manifest.write_text("".join(kept))
-    assert "P083" in [warning.code for warning in load_policy_set(policies).warnings]
+    assert ("P083" in [warning.code for warning in load_policy_set(policies).warnings]) is not is_told
+
+
+@pytest.mark.parametrize(
+    ("statuses", "doubtful"),
+    [("402, 422", 0), ("402, 503", 1), ("408, 409, 425, 429, 500, 599", 6)],
+)
+def test_status_that_does_not_prove_a_decline_is_warned_of(tmp_path, statuses, doubtful):
+    policies = copy_policies(tmp_path / "policies")
+    edit(policies / "routes.yaml", "declined: [402]", f"declined: [{statuses}]")
+    assert [warning.code for warning in load_policy_set(policies).warnings].count("P084") == 2 * doubtful
+
+
+@pytest.mark.parametrize("statuses", ["200", "302", "399", "600", "402, 402", "4O2", ""])
+def test_status_that_cannot_be_a_decline_is_an_error(tmp_path, statuses):
+    policies = copy_policies(tmp_path / "policies")
+    edit(policies / "routes.yaml", "declined: [402]", f"declined: [{statuses}]")
+    with pytest.raises(PolicyInvalid):
+        load_policy_set(policies)

@@ -39,9 +39,7 @@ def written(tmp_path: Path, quotas: str, tests: str | None = None) -> Path:
 
 @pytest.mark.parametrize("quotas", QUOTAS, ids=lambda text: re.findall(r"id: (\w+)", text)[0])
 def test_an_example_loads_without_a_word(tmp_path, quotas):
-    # P083 says that nobody tells outcomes yet, as the page does.
-    warnings = load_policy_set(written(tmp_path, quotas)).warnings
-    assert [warning for warning in warnings if warning.code != "P083"] == []
+    assert load_policy_set(written(tmp_path, quotas)).warnings == ()
 
 
 @pytest.mark.parametrize(("quotas", "tests"), TESTED, ids=lambda text: re.findall(r"(?:id|name): (\w+)", text)[0])

@@ -53,7 +53,7 @@ class Gate:
 
     async def settle(self, outcome: Outcome, amount: int = 100) -> None:
         decision = f"{self.number:032x}"
-        about = hold_about("m_active", "EUR", amount)
+        about = hold_about("m_active", "create_payment", "EUR", amount)
         settlement = Settlement(hold_key("m_active", decision), decision, about, outcome)
         await self.ledger.settle(settlement, self.clock.monotonic() + 1)
 
