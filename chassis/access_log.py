@@ -7,6 +7,7 @@ other one along; what an entry does not say is empty, never a guess.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -34,6 +35,7 @@ class LogEntry(NamedTuple):
         has_upstream: An upstream host was connected, or tried.
         is_sent: A byte of the request went to an upstream.
         attempts: How many times the request was tried upstream; 0 where it says nothing.
+        tags: What Envoy's configuration adds to each entry (`custom_tags`).
     """
 
     metadata: Mapping[str, str]
@@ -43,6 +45,7 @@ class LogEntry(NamedTuple):
     has_upstream: bool
     is_sent: bool
     attempts: int
+    tags: Mapping[str, str] = MappingProxyType({})
 
 
 def read_entries(message: bytes, namespace: str) -> Iterator[LogEntry]:
@@ -82,4 +85,5 @@ def _entry(entry: wire.HTTPAccessLogEntry, namespace: str) -> LogEntry:
         has_upstream=common.HasField("upstream_remote_address"),
         is_sent=common.HasField("time_to_first_upstream_tx_byte"),
         attempts=common.upstream_request_attempt_count,
+        tags=dict(common.custom_tags),
     )

@@ -18,6 +18,10 @@ from ratelimit.ledger import Outcome, Settlement
 from ratelimit.posting import hold_about, hold_key
 from ratelimit.tables import Tables
 
+RETRIES_TAG: Final = "tollhouse.upstream_retries"
+UNSENT_ONLY: Final = "unsent_only"
+"""What Envoy's configuration says where it retries only what no upstream can have read (envoy/tollhouse.yaml)."""
+
 _VIA_UPSTREAM: Final = "via_upstream"
 _NEVER_SENT: Final = re.compile(
     r"no_healthy_upstream\Z|cluster_not_found\Z|route_not_found\Z|direct_response\Z"
@@ -44,11 +48,11 @@ def classify(entry: LogEntry, declined: frozenset[int]) -> Outcome:
         entry: Of a request that was let through.
         declined: Statuses with which the operation's upstream says that it did not take the payment.
     """
-    if entry.attempts > 1:
-        # The last attempt is what the entry tells of; an earlier one may have been carried out.
-        return Outcome.SPENT if _is_taken(entry) else Outcome.IN_DOUBT
     if _is_taken(entry):
         return Outcome.SPENT
+    if entry.attempts > 1 and entry.tags.get(RETRIES_TAG) != UNSENT_ONLY:
+        # The last attempt is what the entry tells of; an earlier one may have been carried out.
+        return Outcome.IN_DOUBT
     return Outcome.RELEASED if _is_declined(entry, declined) or _is_never_sent(entry) else Outcome.IN_DOUBT
 
 

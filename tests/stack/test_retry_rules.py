@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from chassis.listen import HostOptions, ListenAddress
+from ratelimit.outcomes import RETRIES_TAG, UNSENT_ONLY
 from tollhouse.up.envoy_config import REFERENCE
 
 FILES = sorted(REFERENCE.parent.glob("tollhouse*.yaml"))
@@ -34,6 +35,23 @@ def clusters(document: dict[str, Any]) -> dict[str, Any]:
 
 def test_charge_is_never_sent_to_a_second_replica_that_may_charge_too(document: dict[str, Any]) -> None:
     assert set(services(document)["ratelimit"]["retry_policy"]["retry_on"].split(",")) == UNREAD
+
+
+def test_outcomes_are_told_with_a_word_about_retries_that_is_true(document: dict[str, Any]) -> None:
+    (listener,) = document["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    (log,) = [item["typed_config"] for item in manager["access_log"] if item["name"].endswith("http_grpc")]
+    tags = {tag["tag"]: tag["literal"]["value"] for tag in log["common_config"]["custom_tags"]}
+    assert tags == {RETRIES_TAG: UNSENT_ONLY}
+    routed = [
+        route["route"]
+        for host in manager["route_config"]["virtual_hosts"]
+        for route in host["routes"]
+        if "route" in route
+    ]
+    assert routed
+    for route in routed:
+        assert set(route.get("retry_policy", {"retry_on": "refused-stream"})["retry_on"].split(",")) <= UNREAD
 
 
 def test_check_is_sent_again_whatever_became_of_the_first(document: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from policy.loader import load_policy_set
 from protos import envoy_wire_pb2 as wire
 from ratelimit.compile import compile_tables
 from ratelimit.ledger import Outcome, Settlement
-from ratelimit.outcomes import OutcomeReader, classify
+from ratelimit.outcomes import RETRIES_TAG, UNSENT_ONLY, OutcomeReader, classify
 from ratelimit.posting import hold_about, hold_key
 
 DECLINED = frozenset({402, 422})
@@ -81,6 +81,16 @@ def test_request_that_was_sent_or_tried_again_is_in_doubt(details: str):
         assert classify(released._replace(**change), DECLINED) is Outcome.IN_DOUBT
     for flag in ("downstream_connection_termination", "downstream_remote_reset"):
         assert classify(released._replace(flags=frozenset({flag})), DECLINED) is Outcome.IN_DOUBT
+
+
+def test_requests_tried_again_are_believed_where_envoy_only_tries_again_what_was_not_sent():
+    told = {"tags": {RETRIES_TAG: UNSENT_ONLY}, "attempts": 3}
+    flags = frozenset({"upstream_connection_failure", "upstream_retry_limit_exceeded"})
+    assert classify(entry(REFUSED, 503, *flags, **{**told, "is_sent": False}), DECLINED) is Outcome.RELEASED
+    assert classify(entry("via_upstream", 402, **told), DECLINED) is Outcome.RELEASED
+    assert classify(entry(CUT, 503, "upstream_connection_termination", **told), DECLINED) is Outcome.IN_DOUBT
+    other = {**told, "tags": {RETRIES_TAG: "all"}}
+    assert classify(entry("via_upstream", 402, **other), DECLINED) is Outcome.IN_DOUBT
 
 
 @given(
