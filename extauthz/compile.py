@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chassis.clock import Clock
-from extauthz.card_keys import CardKeyring
 from extauthz.events.compile import compile_events
 from extauthz.idempotency import IdempotencyRule
 from extauthz.introspection.rules import AskingRule, IssuerAsking
@@ -29,6 +28,7 @@ from extauthz.tokens.nonces import DpopNonces
 from extauthz.tokens.providers import compile_providers, offered_algorithms
 from extauthz.tokens.replay import ReplayStore
 from extauthz.tokens.revocation_feed import RevocationFeed, RevocationRules
+from policy.card_keys import CardKeyring
 from policy.card_numbers import missing_card_keys
 from policy.cel import CelRules
 from policy.diagnostics import PolicyInvalid, Problem

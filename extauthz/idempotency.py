@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import http_sf
 
-from extauthz.card_keys import CardKeyring, CardSecret
 from extauthz.model import AuthzRequest, Deny, Principal
 from extauthz.reasons import Reason
+from policy.card_keys import CardKeyring, CardSecret
 from policy.handoff import PaymentIdentity
 from policy.schema.routes import Operation
 

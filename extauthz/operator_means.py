@@ -8,7 +8,6 @@ from prometheus_client import CollectorRegistry
 
 from chassis.admin_access import AdminToken
 from chassis.clock import Clock
-from extauthz.card_keys import CardKeyFile
 from extauthz.compile import OperatorMeans
 from extauthz.events.metrics import EventMetrics
 from extauthz.events.pages import EventMeans
@@ -24,6 +23,7 @@ from extauthz.tokens.revocation_metrics import register_revocations
 from extauthz.tokens.revocations import MemoryRevocations
 from extauthz.tokens.store_replays import StoreReplays
 from extauthz.tokens.store_revocations import StoreRevocations
+from policy.card_keys import CardKeyFile
 from policy.settings import MEMORY_STORE, ServiceSettings
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from chassis.strict_json import JsonLimits, StrictJsonError, parse_strict
-from extauthz.card_keys import CardKeyring, is_card_number
 from extauthz.model import AuthzRequest, Deny
 from extauthz.reasons import Reason
 from extauthz.spelling import MemberNames, is_one_spelling, plain_spelling
+from policy.card_keys import CardKeyring, is_card_number
 from policy.money import MAX_AMOUNT_MINOR, minor_unit_exponent
 from policy.schema.profiles import AttributeSource, Profile
 

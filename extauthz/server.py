@@ -18,7 +18,6 @@ from chassis.policy_service import Background, PolicyService, ServiceParts
 from chassis.record import DecisionLog
 from chassis.service import Service
 from chassis.settings import read_host_options
-from extauthz.card_keys import CardKeyring
 from extauthz.changes import loosened
 from extauthz.compile import compile_tables
 from extauthz.introspection.asking import Introspector
@@ -35,6 +34,7 @@ from extauthz.tokens.key_metrics import register_keys
 from extauthz.tokens.key_sets import KeySets
 from extauthz.tokens.key_snapshots import KeySnapshots
 from extauthz.wire import Stamp
+from policy.card_keys import CardKeyring
 from policy.live import Compiled, Compiler, live_policy
 from policy.loader import PolicySet
 from policy.settings import ServiceSettings, read_settings

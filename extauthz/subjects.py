@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from extauthz.card_keys import CardKeyring
 from policy.attributes import SUBJECT_ATTRIBUTES
+from policy.card_keys import CardKeyring
 from policy.handoff import NONE, UNREAD, write_keyed
 from policy.schema.quotas import QuotasFile
 

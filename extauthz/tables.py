@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from extauthz.card_keys import CardKeyring
 from extauthz.events.reader import EventReader
 from extauthz.idempotency import IdempotencyRule
 from extauthz.introspection.rules import AskingRule
@@ -17,6 +16,7 @@ from extauthz.tokens.demands import TokenDemands
 from extauthz.tokens.details import PaymentGrant
 from extauthz.tokens.gate import TokenGate
 from extauthz.tokens.merchant_claims import MerchantClaims
+from policy.card_keys import CardKeyring
 from policy.merchants import MerchantTable
 
 

@@ -79,7 +79,7 @@ def write_keyed(values: Iterable[str] | None) -> str:
 def read_keyed(text: str) -> tuple[str, ...] | None:
     """Read an entry of keyed hashes: `card_key`, `payer`, `device` or `ip`.
 
-    Each is `<key id>.<base64url of 32 bytes>` (HMAC-SHA-256, see `extauthz/card_keys.py`).
+    Each is `<key id>.<base64url of 32 bytes>` (HMAC-SHA-256, see `policy/card_keys.py`).
 
     Returns:
         One hash, two of different key ids, none at all for `none`; None for any other text, `unread` included.

@@ -36,6 +36,7 @@ class ServiceSettings:
         log_level: Name of a logging level.
         errors_uri: Where docs/errors.md is published; problem types point into it.
         realm: Realm of WWW-Authenticate challenges.
+        descriptor_key_file: Name of the file with the secrets that name descriptors' counters; empty for none.
         card_key_file: Name of the file with the secrets that card numbers are hashed with; empty for none.
         store_password_file: Name of the file with the store's password; empty for none.
         store_username: ACL user of the store; empty for its default user.
@@ -74,6 +75,7 @@ class ServiceSettings:
     errors_uri: str = DEFAULT_ERRORS_URI
     realm: str = "tollhouse"
     card_key_file: str = ""
+    descriptor_key_file: str = ""
     store_password_file: str = ""
     store_username: str = ""
     jwks_snapshot: str = ""

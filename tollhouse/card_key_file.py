@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from chassis.secret_file import SecretInvalid
-from extauthz.card_keys import MIN_KEY_BYTES, CardSecret, read_card_keys_file
+from policy.card_keys import MIN_KEY_BYTES, CardSecret, read_card_keys_file
 
 _HEAD: Final = "# Keys that card numbers are hashed with: the current one first, then the one it replaces.\n"
 _MODE: Final = 0o600

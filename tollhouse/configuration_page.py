@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from chassis.admin_access import MIN_TOKEN_CHARACTERS
-from extauthz.card_keys import MAX_KEY_BYTES, MIN_KEY_BYTES
+from policy.card_keys import MAX_KEY_BYTES, MIN_KEY_BYTES
 from policy.handoff import MAX_CARD_KEYS
 from tollhouse.options import SETTINGS
 from tollhouse.setting import REQUIRED, Setting

@@ -139,6 +139,15 @@ DPOP_NONCE_KEY_FILE = Setting(
     "FILE",
     service="extauthz",
 )
+DESCRIPTOR_KEY_FILE = Setting(
+    "--descriptor-key-file",
+    "File with the keys that names of descriptors' counters are hashed with; `tollhouse card-key new` makes one.",
+    "Mode 600, the same file for every replica. Without it the store shows addresses, users and whatever else requests "
+    "are counted by. Beside an envoyproxy/ratelimit on the same store leave it out: it counts under plain names.",
+    None,
+    "FILE",
+    service="ratelimit",
+)
 CARD_KEY_FILE = Setting(
     "--card-key-file",
     "File with the keys that card numbers, payers, devices and addresses are hashed with.",
@@ -294,6 +303,7 @@ SETTINGS: Final[Mapping[str, tuple[Setting, ...]]] = {
     ),
     "Secrets": (
         CARD_KEY_FILE,
+        DESCRIPTOR_KEY_FILE,
         DPOP_NONCE_KEY_FILE,
         STORE_PASSWORD_FILE,
         SENTINEL_PASSWORD_FILE,

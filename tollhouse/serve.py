@@ -30,8 +30,8 @@ from chassis.store_nodes import CLUSTER_SCHEMES, is_cluster
 from chassis.store_places import SENTINEL_SCHEMES
 from chassis.store_url import has_password
 from chassis.tls import TlsOptions
-from extauthz.card_keys import read_card_keys_file
 from extauthz.tokens.key_snapshots import SnapshotRefused, check_directory
+from policy.card_keys import read_card_keys_file
 from policy.descriptors.reader import COMPAT_ENVOYPROXY
 from policy.settings import MEMORY_STORE, ServiceSettings
 from tollhouse.descriptor_checks import check_descriptor_settings
@@ -52,6 +52,15 @@ class ServiceName(StrEnum):
 
     EXTAUTHZ = "extauthz"
     RATELIMIT = "ratelimit"
+
+
+_OWNERS: Final = {
+    "card_key_file": (ServiceName.EXTAUTHZ, "ratelimit counts by keyed hashes and needs no key"),
+    "descriptor_key_file": (ServiceName.RATELIMIT, "extauthz counts no descriptors"),
+    "dpop_nonce_key_file": (ServiceName.EXTAUTHZ, "ratelimit reads no proofs"),
+    "client_credentials_dir": (ServiceName.EXTAUTHZ, "ratelimit asks no token issuer"),
+}
+"""Settings that one service alone has, and why the other has none."""
 
 
 class Transport(StrEnum):
@@ -242,19 +251,15 @@ def _is_writable_file(path: Path) -> bool:
 
 
 def _check_secrets(service: ServiceName, settings: ServiceSettings) -> None:
-    if service is ServiceName.RATELIMIT and settings.card_key_file:
-        raise UsageError("--card-key-file belongs to extauthz; ratelimit counts by keyed hashes and needs no key")
-    if service is ServiceName.RATELIMIT and settings.dpop_nonce_key_file:
-        raise UsageError("--dpop-nonce-key-file belongs to extauthz; ratelimit reads no proofs")
-    if service is ServiceName.RATELIMIT and settings.client_credentials_dir:
-        raise UsageError("--client-credentials-dir belongs to extauthz; ratelimit asks no token issuer")
+    for name, (owner, why) in _OWNERS.items():
+        if getattr(settings, name) and service is not owner:
+            raise UsageError(f"--{name.replace('_', '-')} belongs to {owner.value}; {why}")
     if settings.client_credentials_dir and not os.path.isdir(settings.client_credentials_dir):
         raise UsageError(f"--client-credentials-dir {settings.client_credentials_dir} is not a directory")
     try:
-        if settings.dpop_nonce_key_file:
-            read_card_keys_file(settings.dpop_nonce_key_file)
-        if settings.card_key_file:
-            read_card_keys_file(settings.card_key_file)
+        for path in (settings.dpop_nonce_key_file, settings.card_key_file, settings.descriptor_key_file):
+            if path:
+                read_card_keys_file(path)
         for path in filter(None, (settings.store_password_file, settings.sentinel_password_file)):
             read_one_line(path)
     except SecretInvalid as error:

@@ -35,6 +35,7 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
     ] = of.SENTINEL_PASSWORD_FILE.default,
     dpop_nonce_key_file: Annotated[Path | None, of.DPOP_NONCE_KEY_FILE.option()] = of.DPOP_NONCE_KEY_FILE.default,
     card_key_file: Annotated[Path | None, of.CARD_KEY_FILE.option()] = of.CARD_KEY_FILE.default,
+    descriptor_key_file: Annotated[Path | None, of.DESCRIPTOR_KEY_FILE.option()] = of.DESCRIPTOR_KEY_FILE.default,
     jwks_snapshot: Annotated[Path | None, of.JWKS_SNAPSHOT.option()] = of.JWKS_SNAPSHOT.default,
     client_credentials_dir: Annotated[
         Path | None, of.CLIENT_CREDENTIALS_DIR.option()
@@ -109,6 +110,7 @@ def serve_command(  # noqa: PLR0913 - one parameter an option
         errors_uri=errors_uri,
         realm=realm,
         card_key_file=_name_of(card_key_file),
+        descriptor_key_file=_name_of(descriptor_key_file),
         store_password_file=_name_of(store_password_file),
         store_username=store_username,
         single_replica=single_replica,

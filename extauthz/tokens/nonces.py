@@ -14,8 +14,8 @@ from enum import Enum
 from typing import Final
 
 from chassis.secret_file import exposure_warnings, fingerprint_of
-from extauthz.card_keys import read_card_keys_file
 from extauthz.tokens.jose import decode_base64url
+from policy.card_keys import read_card_keys_file
 
 NONCE_SECONDS: Final = 60
 MAX_NONCE_CHARACTERS: Final = 256

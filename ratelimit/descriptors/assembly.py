@@ -11,6 +11,8 @@ from typing import Final
 from chassis.clock import Clock
 from chassis.ids import RandomIds
 from chassis.metrics import ServiceMetrics
+from chassis.secret_file import SecretInvalid, exposure_warnings
+from policy.card_keys import CardSecret, read_card_keys_file
 from policy.descriptors.reader import COMPAT_ENVOYPROXY
 from policy.descriptors.tree import DescriptorSet
 from policy.settings import MEMORY_STORE, ServiceSettings
@@ -27,6 +29,7 @@ from ratelimit.descriptors.tally import TallyStore
 from ratelimit.recording import Recorder
 from ratelimit.servicer import RateLimitServicer
 
+_IN_CLEAR: Final = "names of counters in the store hold values of requests in clear; --descriptor-key-file hashes them"
 _STORE_FAILURES: Final[dict[str, StoreFailure]] = {"deny": "deny", "allow": "allow", "error": "error"}
 _UNKNOWN_DOMAIN: Final = ("deny", "allow")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}\Z")
@@ -64,7 +67,17 @@ def engine_options(settings: ServiceSettings, *, is_compat: bool) -> EngineOptio
         near_ratio=settings.near_limit_ratio,
         header_names=_header_names(settings.limit_headers),
         has_metadata=settings.descriptor_metadata,
+        secrets=_secrets(settings.descriptor_key_file),
     )
+
+
+def _secrets(path: str) -> tuple[CardSecret | None, ...]:
+    if not path:
+        return (None,)
+    try:
+        return read_card_keys_file(path).secrets
+    except SecretInvalid as error:
+        raise ValueError("; ".join(error.problems)) from None
 
 
 def _header_names(text: str) -> tuple[str, ...]:
@@ -107,11 +120,13 @@ class DescriptorParts:
         servicer: Answers every domain, ours through the quotas.
         stores: Started and stopped with the service.
         pages: `/json` and the debug view, where an address is given for them.
+        key_warnings: Returns what an operator should know of the names of counters.
     """
 
     servicer: DomainServicer
     stores: TallyStores
     pages: LimitPages | None = None
+    key_warnings: Callable[[], tuple[str, ...]] = tuple
 
     def background(self) -> tuple[TallyStore | LimitPages, ...]:
         """Return what is started and stopped with the service."""
@@ -120,7 +135,8 @@ class DescriptorParts:
     def warnings(self) -> tuple[str, ...]:
         """Return what an operator should know."""
         second = self.stores.per_second
-        return () if second is None or second.is_available else ("the counter store for seconds is not connected",)
+        away = () if second is None or second.is_available else ("the counter store for seconds is not connected",)
+        return (*away, *self.key_warnings())
 
 
 def open_descriptors(
@@ -152,4 +168,11 @@ def open_descriptors(
     pages = None
     if settings.json_listen:
         pages = LimitPages(page_address(settings.json_listen), servicer.should_rate_limit, rules, means.clock)
-    return DescriptorParts(servicer, stores, pages)
+
+    def key_warnings() -> tuple[str, ...]:
+        if settings.descriptor_key_file:
+            return exposure_warnings(settings.descriptor_key_file)
+        is_kept = settings.store != MEMORY_STORE and rules() is not None
+        return (_IN_CLEAR,) if is_kept else ()
+
+    return DescriptorParts(servicer, stores, pages, key_warnings)

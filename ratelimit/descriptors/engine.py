@@ -36,6 +36,8 @@ class _Asked:
     place: int
     rule: LimitRule
     hit: Hit
+    former: Hit | None = None
+    """The same under the key that the current one replaces: replicas that know only that one count there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class DescriptorEngine:
         found = tuple(map(_checked, query.descriptors, found))
         now = self.clock.wall()
         asked = [
-            _Asked(place, each.limit, self._hit(query, place, each, now))
+            _Asked(place, each.limit, *self._hits(query, place, each, now))
             for place, each in enumerate(found)
             if each.limit is not None and not each.limit.is_unlimited and not each.fault
         ]
@@ -96,26 +98,32 @@ class DescriptorEngine:
         count = len(query.descriptors)
         return DescriptorAnswer(WithinLimit(), (NO_LIMIT,) * count, (NOTHING,) * count)
 
-    def _hit(self, query: DescriptorQuery, place: int, found: Found, now: float) -> Hit:
-        """Step `key`, and what is added: each descriptor's own hits, else the request's, at least one."""
+    def _hits(self, query: DescriptorQuery, place: int, found: Found, now: float) -> tuple[Hit, ...]:
+        """Step `key`, and what is added: each descriptor's own hits, else the request's, at least one.
+
+        Returns:
+            The hit on its counter, and during a rotation of keys the one on its counter under the former key.
+        """
         descriptor, limit = query.descriptors[place], found.limit
         if limit is None or limit.unit is None:
             raise ValueError("what has no window has no counter")
         seconds = limit.window_seconds
         start = int(now) // seconds * seconds
-        key = (
-            bounded_key(plain_key(query.domain, found.path, start))
+        keys = [
+            bounded_key(plain_key(query.domain, found.path, start), secret)
             if self.options.is_compat
-            else typed_key(query.domain, found.path, limit.unit, start)
-        )
-        return Hit(
-            self.options.key_prefix + key,
+            else typed_key(query.domain, found.path, limit.unit, start, secret)
+            for secret in self.options.secrets
+        ]
+        hit = Hit(
+            self.options.key_prefix + keys[0],
             limit.requests_per_unit,
             max(query.hits, 1) if descriptor.hits is None else descriptor.hits,
             descriptor.is_given_back,
             seconds + int(self.draw() * self.options.jitter_seconds),
             role_of(limit, self.options),
         )
+        return (hit, *(hit._replace(key=self.options.key_prefix + key) for key in keys[1:]))
 
     def _count_silent(self, found: Sequence[Found]) -> None:
         for each in found:
@@ -165,8 +173,11 @@ class DescriptorEngine:
         law = Law.ALL_OR_NONE
         if self.options.is_compat:
             law = Law.EACH_OVER if self.options.stops_when_over else Law.EACH
-        hits = [each.hit for each in asked]
-        return await self.stores.tally(hits, [each.rule.unit == "second" for each in asked], law, deadline)
+        former = [each for each in asked if each.former is not None]
+        hits = [*(each.hit for each in asked), *(each.former for each in former if each.former is not None)]
+        seconds = [each.rule.unit == "second" for each in (*asked, *former)]
+        counts = await self.stores.tally(hits, seconds, law, deadline)
+        return counts if not former else _merged(asked, counts)
 
     def _statuses(
         self, found: Sequence[Found], asked: Sequence[_Asked], counts: dict[int, Count | None], now: float
@@ -187,6 +198,20 @@ class DescriptorEngine:
             statuses = tuple(_unasked_status(each) for each in found)
             return DescriptorAnswer(WithinLimit(is_without_store=True), statuses, tuple(found))
         return DescriptorAnswer(OverLimit(Reason.STORE_UNAVAILABLE, retry_after_seconds=_RETRY_SECONDS, detail=detail))
+
+
+def _merged(asked: Sequence[_Asked], counts: Sequence[Count | None]) -> list[Count | None]:
+    """Return one count a hit: of a counter that stands under two keys the fuller one, over when either is."""
+    of_former = iter(counts[len(asked) :])
+    merged: list[Count | None] = []
+    for each, count in zip(asked, counts, strict=False):
+        other = next(of_former) if each.former is not None else None
+        if count is None or other is None:
+            merged.append(count if each.former is None else None)
+            continue
+        fuller = max(count, other, key=lambda found: found.after)
+        merged.append(fuller._replace(is_over=count.is_over or other.is_over))
+    return merged
 
 
 def _has_hard(asked: Sequence[_Asked], held: dict[int, Count | None]) -> bool:

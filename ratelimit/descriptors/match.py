@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final
 
+from policy.card_keys import CardSecret
 from policy.descriptors.tree import DescriptorSet, Domain, LimitRule, Place, Unit
 from ratelimit.descriptors.model import Descriptor, DescriptorQuery, Found, Path
 
@@ -84,20 +85,28 @@ def plain_key(domain: str, path: Path, start: int) -> str:
     return f"{domain}_{''.join(f'{key}_{value}_' for key, value in path)}{start}"
 
 
-def typed_key(domain: str, path: Path, unit: Unit, start: int) -> str:
+def typed_key(domain: str, path: Path, unit: Unit, start: int, secret: CardSecret | None = None) -> str:
     """Name a counter so that no two paths and no two windows share it: each text comes with its length.
 
-    The domain is the hash tag: in a cluster all counters of a request lie in one slot and are taken in one call.
+    The domain is the hash tag: in a cluster all counters of a request lie in one slot and are taken in one call. With a
+    secret the path is hashed under it, for a path may hold addresses and users.
     """
     parts = ":".join([f"{len(key)}:{key}:{len(value)}:{value}" for key, value in path])
-    if len(parts) > _LONGEST_PATH:
+    if secret is not None:
+        parts = secret.name_key(parts)
+    elif len(parts) > _LONGEST_PATH:
         parts = hashlib.sha256(parts.encode()).hexdigest()
     name = f"{len(domain)}:{domain}" if len(domain) <= _LONGEST_DOMAIN else hashlib.sha256(domain.encode()).hexdigest()
     return f"tollhouse:1:d:{{{name}}}:{unit}:{start}:{parts}"
 
 
-def bounded_key(key: str) -> str:
-    """Return the key, or its digest where a caller sent very long values: a store keeps every key in memory."""
+def bounded_key(key: str, secret: CardSecret | None = None) -> str:
+    """Return the key, or its digest where a caller sent very long values: a store keeps every key in memory.
+
+    With a secret it is always a digest, under that secret.
+    """
+    if secret is not None:
+        return f"tollhouse:1:d:{secret.name_key(key)}"
     if len(key) <= _LONGEST_KEY and key.isascii():
         return key
     text = key.encode()

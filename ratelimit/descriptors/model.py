@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from policy.card_keys import CardSecret
 from policy.descriptors.tree import LimitRule
 from ratelimit.model import Verdict
 
@@ -124,6 +125,8 @@ class EngineOptions:
         near_ratio: Share of a limit from which hits count as near it (NEAR_LIMIT_RATIO).
         header_names: Limit, remaining and reset; empty: no headers (LIMIT_RESPONSE_HEADERS_ENABLED).
         has_metadata: Answers carry dynamic metadata (RESPONSE_DYNAMIC_METADATA).
+        secrets: What names of counters are hashed with, the current one first, the one it replaces second; None: with
+            nothing.
     """
 
     is_compat: bool = False
@@ -138,3 +141,4 @@ class EngineOptions:
     near_ratio: float = 0.8
     header_names: tuple[str, ...] = ()
     has_metadata: bool = False
+    secrets: tuple[CardSecret | None, ...] = (None,)

@@ -10,11 +10,11 @@ import pytest_asyncio
 from prometheus_client import generate_latest
 
 from chassis.clock import SystemClock
-from extauthz.card_keys import read_card_keys_file
 from extauthz.servicer import CHECK_METHOD
 from helpers.cards import OTHER_CARD, TEST_CARD, write_card_keys_file
 from helpers.issuer import SigningKey
 from helpers.services import check_bytes, gate, limiter, payment, should_rate_limit
+from policy.card_keys import read_card_keys_file
 from policy.handoff import ENTRIES, NONE, UNREAD, VERSION
 
 KEY = SigningKey("ES256", "k1")

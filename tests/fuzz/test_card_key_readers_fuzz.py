@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chassis.secret_file import SecretInvalid
-from extauthz.card_keys import MAX_KEY_BYTES, MIN_KEY_BYTES, CardKeyring, is_card_number, read_card_keys_file
+from policy.card_keys import MAX_KEY_BYTES, MIN_KEY_BYTES, CardKeyring, is_card_number, read_card_keys_file
 from policy.handoff import MAX_CARD_KEYS, read_keyed, write_keyed
 
 KEY_IDS = st.from_regex(r"[a-z0-9-]{1,16}", fullmatch=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from extauthz.card_keys import CardKeyring, CardSecret
+from policy.card_keys import CardKeyring, CardSecret
 
 TEST_CARD = "4111111111111111"
 OTHER_CARD = "5555555555554444"

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from extauthz.card_keys import CardKeyring
 from helpers.cards import NEW, OLD, OTHER_CARD, TEST_CARD
 from helpers.counter_stores import STORES, counter_store
 from helpers.limits import limit, limit_query, tables
+from policy.card_keys import CardKeyring
 from ratelimit.model import WithinLimit
 from ratelimit.pipeline import Engine, Trail, decide
 from ratelimit.window import Windows

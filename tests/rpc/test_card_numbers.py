@@ -10,11 +10,11 @@ import pytest
 
 import extauthz.server
 from chassis.service import StartRefused
-from extauthz.card_keys import CardKeyring
 from helpers.cards import NEW, OLD, TEST_CARD, write_card_keys_file
 from helpers.issuer import SigningKey
 from helpers.services import copy_policies, gate, payment
 from helpers.waiting import until
+from policy.card_keys import CardKeyring
 from policy.settings import ServiceSettings
 
 PAID = payment(card={"number": TEST_CARD, "country": "DE"})

@@ -9,9 +9,9 @@ import hmac
 import pytest
 
 from chassis.secret_file import SecretInvalid
-from extauthz.card_keys import CardKeyFile, CardKeyring, CardSecret, is_card_number, read_card_keys_file
 from extauthz.server import KeyringLog
 from helpers.cards import NEW, OLD, TEST_CARD, key_line, write_card_keys_file
+from policy.card_keys import CardKeyFile, CardKeyring, CardSecret, is_card_number, read_card_keys_file
 from policy.handoff import read_keyed, write_keyed
 
 KEY = base64.b64encode(bytes(range(7, 39))).decode()

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from extauthz.card_keys import CardKeyring, CardSecret
 from extauthz.idempotency import IdempotencyRule
 from extauthz.model import Principal
 from helpers.cards import NEW, OLD
 from helpers.requests import authz_request
+from policy.card_keys import CardKeyring, CardSecret
 from policy.handoff import PaymentIdentity, read_identity, write_identity
 from policy.schema.routes import Operation
 

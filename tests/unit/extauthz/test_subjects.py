@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from extauthz.card_keys import CardKeyring
 from extauthz.subjects import Subjects, network_of
 from helpers.cards import NEW, OLD, TEST_CARD
+from policy.card_keys import CardKeyring
 from policy.handoff import SUB_MERCHANT, read_keyed
 from policy.schema.quotas import QuotasFile
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from chassis.store_link import StoreUnavailable, Unavailability
-from extauthz.card_keys import CardKeyring
 from helpers.cards import NEW, OLD, OTHER_CARD, TEST_CARD
 from helpers.clock import FakeClock
 from helpers.limits import limit, limit_query, tables
+from policy.card_keys import CardKeyring
 from ratelimit.memory_ledger import MemoryLedger
 from ratelimit.model import OverLimit, WithinLimit
 from ratelimit.pipeline import Engine, Trail, decide

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.store_cluster import slot_of
+from policy.card_keys import CardSecret
 from ratelimit.descriptors.match import bounded_key, plain_key, typed_key
 from ratelimit.ledger import MAX_TEXT_BYTES
 
@@ -50,3 +53,29 @@ def test_no_value_makes_a_key_that_a_store_refuses(value, domain):
 def test_long_values_that_differ_keep_counters_apart():
     keys = {bounded_key(plain_key("d", (("k", "x" * 600 + end),), 0)) for end in "ab"}
     assert len(keys) == 2
+
+
+SECRET = CardSecret("new", bytes(range(32)))
+
+
+@given(PATHS, PATHS)
+def test_hashed_names_keep_paths_apart_and_show_nothing_of_them(path, other_path):
+    key, other = typed_key("d", path, "hour", 3600, SECRET), typed_key("d", other_path, "hour", 3600, SECRET)
+    assert (key == other) is (path == other_path)
+    assert re.fullmatch(r"tollhouse:1:d:\{1:d\}:hour:3600:new\.[A-Za-z0-9_-]{43}", key)
+
+
+def test_hashed_names_differ_with_the_secret_and_under_compat_too():
+    other = CardSecret("new", bytes(range(1, 33)))
+    path = (("remote_address", "203.0.113.7"),)
+    names = [make("d", path, secret) for secret in (SECRET, other) for make in (_typed, _plain)]
+    assert len(set(names)) == 4
+    assert not any("203.0.113.7" in name for name in names)
+
+
+def _typed(domain, path, secret):
+    return typed_key(domain, path, "hour", 0, secret)
+
+
+def _plain(domain, path, secret):
+    return bounded_key(plain_key(domain, path, 0), secret)

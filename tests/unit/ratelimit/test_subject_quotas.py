@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from extauthz.card_keys import CardKeyring
 from helpers.cards import NEW, OLD, TEST_CARD
 from helpers.limits import limit, limit_query
+from policy.card_keys import CardKeyring
 from ratelimit.ledger import Kind
 from ratelimit.model import OverLimit
 from ratelimit.posting import counters_of, find_counters

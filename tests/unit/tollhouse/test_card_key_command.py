@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from extauthz.card_keys import read_card_keys_file
 from helpers.cards import NEW, OLD, write_card_keys_file
+from policy.card_keys import read_card_keys_file
 from tollhouse.__main__ import app
 
 

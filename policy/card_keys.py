@@ -1,8 +1,8 @@
 """Card keys: keyed hashes that stand for a card number, so that no number is kept or handed on.
 
-Called by the body reader alone. Its law: a card number goes in, HMAC-SHA-256 under a secret of the
-operator comes out; plain hashes of card numbers can be guessed, because a number has few free digits
-(PCI DSS 4.0.1, 3.5.1.1). The file may hold two keys while one replaces the other.
+Called by extauthz' body reader, and by ratelimit for the values in names of descriptors' counters. Its law: a card
+number goes in, HMAC-SHA-256 under a secret of the operator comes out; plain hashes of card numbers can be guessed,
+because a number has few free digits (PCI DSS 4.0.1, 3.5.1.1). The file may hold two keys while one replaces the other.
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ class CardSecret:
     def value_key(self, what: str, value: str) -> str:
         """Return the same of another value; `what` keeps equal values of different meaning apart, and from cards."""
         return f"{self.key_id}.{self.digest(what, value)}"
+
+    def name_key(self, text: str) -> str:
+        """Return the same of the name of a counter: one step, since it is taken for every request."""
+        return f"{self.key_id}.{_text(hmac.digest(self.secret, b'name:' + text.encode(), 'sha256'))}"
 
     def digest(self, what: str, *parts: str | bytes) -> str:
         """Return base64url of HMAC-SHA-256 of `what` and the parts, each behind its length, no padding."""
