@@ -25,13 +25,20 @@ class Server:
     """One server process; `client` meddles with it from outside."""
 
     def __init__(
-        self, directory: Path, port: int, *options: str, is_sentinel: bool = False, password: str | None = None
+        self,
+        directory: Path,
+        port: int,
+        *options: str,
+        is_sentinel: bool = False,
+        password: str | None = None,
+        program: str | None = None,
     ) -> None:
         self.port = port
         self.home = directory / str(port)
         self.home.mkdir()
         self._options = options
         self._is_sentinel = is_sentinel
+        self._program = program or str(get_binary_path())
         self.process: subprocess.Popen[bytes] | None = None
         self.client = redis.asyncio.Redis(host=LOOPBACK, port=port, protocol=2, socket_timeout=5, password=password)
 
@@ -48,8 +55,8 @@ class Server:
         if self._is_sentinel:
             configuration = self.home / "sentinel.conf"
             configuration.write_text("\n".join(self._options) + "\n", "utf-8")
-            return [str(get_binary_path()), str(configuration), "--sentinel", *common[:6]]
-        return [str(get_binary_path()), *common, "--maxmemory-policy", "noeviction", *self._options]
+            return [self._program, str(configuration), "--sentinel", *common[:6]]
+        return [self._program, *common, "--maxmemory-policy", "noeviction", *self._options]
 
     async def _answers(self) -> bool:
         try:
