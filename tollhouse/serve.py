@@ -183,6 +183,7 @@ def _host_options(request: ServeRequest) -> HostOptions:
             )
         if admin is not None and not admin.is_local:
             _check_exposed_admin(admin, request.admin_token_file, has_tls=tls is not None)
+        _warn_of_outcomes(request, listen)
         return HostOptions(
             listen=listen,
             admin=admin,
@@ -194,6 +195,15 @@ def _host_options(request: ServeRequest) -> HostOptions:
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _warn_of_outcomes(request: ServeRequest, listen: ListenAddress) -> None:
+    if request.service is ServiceName.RATELIMIT and not listen.is_local and not request.tls.outcome_sans:
+        print(
+            f"--listen {listen}: nobody may tell what became of payments, so `counts: authorized` gives nothing "
+            "back; name Envoy with --outcome-peer-san (mutual TLS)",
+            file=sys.stderr,
+        )
 
 
 def _check_exposed_admin(admin: ListenAddress, token_file: Path | None, *, has_tls: bool) -> None:

@@ -103,6 +103,13 @@ def test_variable_that_holds_nothing_is_refused(name: str, value: str):
     assert result.stderr == f"tollhouse serve: the environment variable {name} is empty: give it a value, or unset it\n"
 
 
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "127.0.0.1:0"])
+def test_exposed_limiter_that_nobody_may_tell_outcomes_says_so(listen: str):
+    arguments = (*RATELIMIT[:-1], listen, "--insecure-listen", "--store", "redis://s", "--log-level", "loud")
+    said = CliRunner().invoke(app, arguments).stderr
+    assert ("--outcome-peer-san" in said) is (listen != "127.0.0.1:0")
+
+
 def test_variable_stands_for_its_option_and_the_option_wins():
     env = {"TOLLHOUSE_LOG_LEVEL": "loud", "TOLLHOUSE_POLICIES": str(SHIPPED), "TOLLHOUSE_LISTEN": "127.0.0.1:0"}
     assert "--log-level must be one of" in CliRunner().invoke(app, ["serve", "extauthz"], env=env).stderr
@@ -130,6 +137,25 @@ def test_variable_stands_for_its_option_and_the_option_wins():
         ((*RATELIMIT, "--store", "redis://store", "--sentinel-password-file", "/nowhere"), "/nowhere: No such"),
         ((*EXTAUTHZ, "--single-replica"), "--single-replica belongs to ratelimit"),
         ((*RATELIMIT, "--card-key-file", "/nowhere"), "--card-key-file belongs to extauthz"),
+        ((*EXTAUTHZ, "--descriptor-key-file", "/nowhere"), "--descriptor-key-file belongs to ratelimit"),
+        ((*RATELIMIT, "--store", "redis://s", "--descriptor-key-file", "/nowhere"), "/nowhere: No such file"),
+        ((*RATELIMIT, "--outcome-peer-san", "spiffe://a/b"), "are given together"),
+        (
+            (
+                *EXTAUTHZ,
+                "--tls-cert",
+                "a",
+                "--tls-key",
+                "b",
+                "--tls-client-ca",
+                "c",
+                "--peer-san",
+                "d.example",
+                "--outcome-peer-san",
+                "d.example",
+            ),
+            "--outcome-peer-san belongs to ratelimit",
+        ),
         ((*EXTAUTHZ, "--card-key-file", "/nowhere"), "/nowhere: No such file"),
         ((*RATELIMIT, "--jwks-snapshot", "/nowhere"), "--jwks-snapshot belongs to extauthz"),
         ((*EXTAUTHZ, "--jwks-snapshot", "/nowhere"), "--jwks-snapshot /nowhere: the directory cannot be read"),
