@@ -141,7 +141,7 @@ async def told(tmp_path_factory: pytest.TempPathFactory, policies: Path) -> Asyn
     (copy / "quotas_test.yaml").unlink()
     edit(copy / "tollhouse.yaml", "  - quotas_test.yaml", "  #")
     (copy / "quotas.yaml").write_text(QUOTAS)
-    stack = BoundStack(directory / "run", choose_ports(None), copy, "grpcio", is_tls=False)
+    stack = BoundStack(directory / "run", choose_ports(None), copy, None, is_tls=False)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(stack.stop)
         await stack.start(lambda _: None)
