@@ -7,16 +7,14 @@ Proto: envoy/extensions/filters/http/jwt_authn/v3/config.proto.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, Final
 
 from policy.schema.providers import Provider
+from tollhouse.envoy_tree import EXT_AUTHZ, Chain, as_list, as_mapping, find, gates, kind_of
 
 NAMESPACE: Final = "envoy.filters.http.jwt_authn"
 _JWT: Final = "filters.http.jwt_authn.v3.JwtAuthentication"
-_EXT: Final = "filters.http.ext_authz.v3.ExtAuthz"
-_MANAGER: Final = "http_connection_manager.v3.HttpConnectionManager"
 _READERS: Final = ("filters.http.ratelimit.v3.RateLimit", "filters.http.rbac.v3.RBAC")
 _CODE: Final = (".lua.v3.", ".wasm.v3.", ".golang.v3alpha.", ".dynamic_modules.v3.", ".TypedStruct")
 """In the names of filters that run code, which may write anywhere; of the last one no member is known here."""
@@ -25,18 +23,6 @@ _PREFIXES: Final = frozenset({"Bearer ", "DPoP "})
 _OTHER_PLACES: Final = ("from_params", "from_cookies")
 _COOKIE_MARK: Final = "x-tollhouse-cookie"
 _CHANGED_CLAIMS: Final = "normalize_payload_in_metadata"
-
-
-@dataclass(frozen=True, slots=True)
-class _Chain:
-    """The HTTP filters of one connection manager, in their order, each with its kind."""
-
-    place: str
-    filters: list[tuple[str, dict[str, Any], dict[str, Any]]]
-    routes: dict[str, Any]
-
-    def of(self, kind: str) -> list[tuple[int, dict[str, Any], dict[str, Any]]]:
-        return [(at, entry, config) for at, (name, entry, config) in enumerate(self.filters) if name.endswith(kind)]
 
 
 def check_envoy(document: dict[str, Any], providers: tuple[Provider, ...]) -> list[str]:
@@ -49,7 +35,7 @@ def check_envoy(document: dict[str, Any], providers: tuple[Provider, ...]) -> li
     vouched = [provider for provider in providers if provider.verified_by == "envoy_jwt_authn"]
     if not vouched:
         return []
-    chains = [chain for chain in _chains(document) if chain.of(_EXT)]
+    chains = gates(document)
     if not chains:
         return ["no listener of this file has the filter ext_authz"]
     return [f"{chain.place}: {finding}" for chain in chains for finding in _check_chain(chain, vouched)]
@@ -57,34 +43,24 @@ def check_envoy(document: dict[str, Any], providers: tuple[Provider, ...]) -> li
 
 def check_cookies(document: dict[str, Any]) -> list[str]:
     """Return every chain where operations with `cookies: refuse` would not hear of cookies; see `check_envoy`."""
-    chains = [chain for chain in _chains(document) if chain.of(_EXT)]
     return [
         f"{chain.place}: ext_authz may get no cookie, and no header {_COOKIE_MARK} is set where one comes: see"
         " early_header_mutation_extensions in envoy/tollhouse.yaml"
-        for chain in chains
+        for chain in gates(document)
         if not _are_cookies_told(chain)
     ]
 
 
-def _are_cookies_told(chain: _Chain) -> bool:
-    mutations = chain.routes.get("early_header_mutation_extensions")
-    if next(_find(mutations, lambda value: value.get("key") == _COOKIE_MARK), None) is not None:
+def _are_cookies_told(chain: Chain) -> bool:
+    mutations = chain.manager.get("early_header_mutation_extensions")
+    if next(find(mutations, lambda value: value.get("key") == _COOKIE_MARK), None) is not None:
         return True
-    filters = [config for _, _, config in chain.of(_EXT)]
+    filters = [config for _, _, config in chain.of(EXT_AUTHZ)]
     return not any(name in config for config in filters for name in ("allowed_headers", "disallowed_headers"))
 
 
-def _chains(document: dict[str, Any]) -> Iterator[_Chain]:
-    managers = _find(document, lambda value: _type(value).endswith(_MANAGER))
-    for number, manager in enumerate(managers):
-        entries = [entry for entry in _list(manager.get("http_filters")) if isinstance(entry, dict)]
-        filters = [(_type(config := _dict(entry.get("typed_config"))), entry, config) for entry in entries]
-        name = manager.get("stat_prefix")
-        yield _Chain(f"http_connection_manager {name if isinstance(name, str) else number}", filters, manager)
-
-
-def _check_chain(chain: _Chain, vouched: list[Provider]) -> Iterator[str]:
-    first = chain.of(_EXT)[0][0]
+def _check_chain(chain: Chain, vouched: list[Provider]) -> Iterator[str]:
+    first = chain.of(EXT_AUTHZ)[0][0]
     found = chain.of(_JWT)
     if len(found) != 1:
         yield "the filter jwt_authn must stand there exactly once, written out"
@@ -94,27 +70,27 @@ def _check_chain(chain: _Chain, vouched: list[Provider]) -> Iterator[str]:
         yield "jwt_authn stands behind ext_authz, which then sees no claims"
     if entry.get("disabled") or entry.get("is_optional"):
         yield "jwt_authn is disabled or optional"
-    for _, _, service in chain.of(_EXT):
-        if NAMESPACE not in _list(service.get("metadata_context_namespaces")):
+    for _, _, service in chain.of(EXT_AUTHZ):
+        if NAMESPACE not in as_list(service.get("metadata_context_namespaces")):
             yield f"ext_authz needs metadata_context_namespaces: [{NAMESPACE}]"
-    members = {name for value in _find(config, lambda _: True) for name in value}
+    members = {name for value in find(config, lambda _: True) for name in value}
     yield from (f"{name} lets tokens pass that nobody verified" for name in _UNVERIFIED if name in members)
     yield from _other_writers(chain)
-    yield from _check_routes(chain.routes)
+    yield from _check_routes(chain.manager)
     for provider in vouched:
-        yield from _check_provider(provider, _dict(config.get("providers")), config)
+        yield from _check_provider(provider, as_mapping(config.get("providers")), config)
 
 
-def _other_writers(chain: _Chain) -> Iterator[str]:
-    last = chain.of(_EXT)[-1][0]
+def _other_writers(chain: Chain) -> Iterator[str]:
+    last = chain.of(EXT_AUTHZ)[-1][0]
     for at, (kind, entry, config) in enumerate(chain.filters):
-        if kind.endswith((_JWT, _EXT, *_READERS)):
+        if kind.endswith((_JWT, EXT_AUTHZ, *_READERS)):
             continue
-        if at < last and next(_find(config, _runs_code), None) is not None:
+        if at < last and next(find(config, _runs_code), None) is not None:
             yield f"filter {entry.get('name')!r} runs code before ext_authz, which may write claims too"
         if not kind or "config_discovery" in entry:
             yield f"filter {entry.get('name')!r} is not written out in this file, so nobody sees what it does"
-        elif _names_namespace(config) or next(_find(config, _is_jwt), None) is not None:
+        elif _names_namespace(config) or next(find(config, _is_jwt), None) is not None:
             yield f"filter {entry.get('name')!r} names {NAMESPACE}: nothing but jwt_authn may write there"
 
 
@@ -128,19 +104,19 @@ def _names_namespace(value: Any) -> bool:
 
 
 def _runs_code(value: dict[str, Any]) -> bool:
-    return any(part in _type(value) for part in _CODE)
+    return any(part in kind_of(value) for part in _CODE)
 
 
 def _is_jwt(value: dict[str, Any]) -> bool:
-    return _type(value).endswith(_JWT)
+    return kind_of(value).endswith(_JWT)
 
 
 def _check_routes(manager: dict[str, Any]) -> Iterator[str]:
     if "rds" in manager or "scoped_routes" in manager:
         yield "routes come from elsewhere, so nobody sees whether one of them takes jwt_authn off"
-    for holder in _find(manager.get("route_config"), lambda value: "typed_per_filter_config" in value):
-        configs = _dict(holder["typed_per_filter_config"])
-        is_off = {name: _dict(config).get("disabled") is True for name, config in configs.items()}
+    for holder in find(manager.get("route_config"), lambda value: "typed_per_filter_config" in value):
+        configs = as_mapping(holder["typed_per_filter_config"])
+        is_off = {name: as_mapping(config).get("disabled") is True for name, config in configs.items()}
         if any(off and "jwt_authn" in name for name, off in is_off.items()) and not any(
             off and "ext_authz" in name for name, off in is_off.items()
         ):
@@ -149,10 +125,11 @@ def _check_routes(manager: dict[str, Any]) -> Iterator[str]:
 
 def _check_provider(provider: Provider, configured: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
     key = provider.payload_in_metadata
-    mine = {name: _dict(one) for name, one in configured.items() if _dict(one).get("issuer") == provider.issuer}
+    configs = {name: as_mapping(one) for name, one in configured.items()}
+    mine = {name: one for name, one in configs.items() if one.get("issuer") == provider.issuer}
     for name, other in configured.items():
-        written = {_dict(other).get("payload_in_metadata"), _dict(other).get("header_in_metadata")}
-        written.add(_dict(other).get("failed_status_in_metadata"))
+        written = {as_mapping(other).get("payload_in_metadata"), as_mapping(other).get("header_in_metadata")}
+        written.add(as_mapping(other).get("failed_status_in_metadata"))
         if name not in mine and key in written:
             yield f"provider {name!r} has another issuer than {provider.id!r} and writes under its key {key!r}"
     if len(mine) != 1:
@@ -160,7 +137,7 @@ def _check_provider(provider: Provider, configured: dict[str, Any], config: dict
         return
     ((name, found),) = mine.items()
     yield from (f"provider {name!r}: {finding}" for finding in _check_values(provider, found))
-    is_required = any(name in value.values() for value in _find(config, lambda value: "provider_name" in value) if name)
+    is_required = any(name in value.values() for value in find(config, lambda value: "provider_name" in value) if name)
     if not is_required:
         yield f"no rule requires provider {name!r}, so none of its tokens is verified"
 
@@ -171,11 +148,11 @@ def _check_values(provider: Provider, found: dict[str, Any]) -> Iterator[str]:
         yield f"payload_in_metadata must be {key!r}, as in providers.yaml"
     if key in (found.get("header_in_metadata"), found.get("failed_status_in_metadata")):
         yield "something else than the payload is written under the same key"
-    if sorted(map(str, _list(found.get("audiences")))) != sorted(provider.audiences):
+    if sorted(map(str, as_list(found.get("audiences")))) != sorted(provider.audiences):
         yield "audiences must be those of providers.yaml"
     if found.get("forward") is not True:
         yield "forward: true is needed: extauthz compares the token with the claims, and binds DPoP proofs to its text"
-    headers = [_dict(header) for header in _list(found.get("from_headers"))]
+    headers = [as_mapping(header) for header in as_list(found.get("from_headers"))]
     places = [(str(header.get("name")).lower(), header.get("value_prefix")) for header in headers]
     if not places or any(name != "authorization" or prefix not in _PREFIXES for name, prefix in places):
         yield "from_headers must name Authorization with 'Bearer ' or 'DPoP ', and no other place"
@@ -186,28 +163,3 @@ def _check_values(provider: Provider, found: dict[str, Any]) -> Iterator[str]:
             yield f"{name} takes tokens from where extauthz refuses them"
     if found.get(_CHANGED_CLAIMS):
         yield f"{_CHANGED_CLAIMS} changes claims, which then differ from the token's"
-
-
-def _find(value: Any, is_wanted: Callable[[dict[str, Any]], bool]) -> Iterator[dict[str, Any]]:
-    """Return every mapping, at any depth, that is wanted."""
-    if isinstance(value, dict):
-        if is_wanted(value):
-            yield value
-        for item in value.values():
-            yield from _find(item, is_wanted)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _find(item, is_wanted)
-
-
-def _type(value: dict[str, Any]) -> str:
-    kind = value.get("@type")
-    return kind if isinstance(kind, str) else ""
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -53,11 +53,12 @@ def check_command(
     configuration: Annotated[Path, typer.Argument(help="The Envoy configuration, YAML or JSON.")],
     policies: Annotated[Path, typer.Option("--policies", help="Directory of the policy set it goes with.")],
 ) -> None:
-    """Refuse an Envoy configuration whose word for tokens cannot be taken (verified_by), or that hides cookies."""
+    """Refuse an Envoy configuration whose word cannot be taken: for tokens (verified_by), for cookies, for outcomes."""
     from policy.diagnostics import PolicyInvalid
     from policy.envoy_file import EnvoyFileRefused, read_envoy_file
     from policy.loader import load_policy_set
     from tollhouse.envoy_check import check_cookies, check_envoy
+    from tollhouse.envoy_outcomes import check_outcomes, waits_for_outcomes
 
     try:
         policy = load_policy_set(policies)
@@ -65,6 +66,8 @@ def check_command(
         findings = check_envoy(document, providers)
         if any(operation.cookies == "refuse" for operation in policy.routes.operations):
             findings += check_cookies(document)
+        if waits_for_outcomes(policy.quotas):
+            findings += check_outcomes(document)
     except PolicyInvalid as error:
         typer.echo(f"tollhouse envoy check: {policies} is not valid; see tollhouse check {policies}", err=True)
         raise typer.Exit(1) from error
