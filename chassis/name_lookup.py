@@ -35,7 +35,8 @@ class NameLookup(AbstractResolver):
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Any]] = loop.create_future()
-        if not _running.acquire(blocking=False):
+        places = _running
+        if not places.acquire(blocking=False):
             raise OSError("too many names are being looked up")
 
         def look_up() -> None:
@@ -46,7 +47,7 @@ class NameLookup(AbstractResolver):
             except (OSError, UnicodeError) as error:
                 found = error if isinstance(error, OSError) else OSError("no name")
             finally:
-                _running.release()
+                places.release()
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
                 loop.call_soon_threadsafe(_tell, answer, found)
 

@@ -39,6 +39,7 @@ class SilentZone:
 def zone(monkeypatch):
     silent = SilentZone()
     monkeypatch.setattr(name_lookup.socket, "getaddrinfo", silent.getaddrinfo)
+    monkeypatch.setattr(name_lookup, "_running", threading.BoundedSemaphore(MAX_LOOKUPS))
     yield silent
     silent.answer()
     for thread in lookups():
@@ -71,7 +72,7 @@ async def test_many_silent_names_do_not_hold_up_another(zone):
         assert await NameLookup().resolve("localhost", 443)
     assert not any(task.done() for task in waiting)
     # The interpreter does not wait for such threads at its end.
-    assert len(lookups()) == 60
+    assert len(lookups()) >= 60
     assert all(thread.daemon for thread in lookups())
     for task in waiting:
         task.cancel()
