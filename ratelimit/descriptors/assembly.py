@@ -67,6 +67,7 @@ def engine_options(settings: ServiceSettings, *, is_compat: bool) -> EngineOptio
         near_ratio=settings.near_limit_ratio,
         header_names=_header_names(settings.limit_headers),
         has_metadata=settings.descriptor_metadata,
+        windows_by_store=not is_compat,
         secrets=_secrets(settings.descriptor_key_file),
     )
 

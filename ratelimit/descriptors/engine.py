@@ -15,7 +15,7 @@ from ratelimit.descriptors.match import NOTHING, bounded_key, match, plain_key, 
 from ratelimit.descriptors.model import Descriptor, DescriptorAnswer, DescriptorQuery, EngineOptions, Found, Status
 from ratelimit.descriptors.statistics import DescriptorStatistics
 from ratelimit.descriptors.stores import TallyStores
-from ratelimit.descriptors.tally import Count, Hit, Law, Role
+from ratelimit.descriptors.tally import Count, Hit, Law, Role, WindowPassed
 from ratelimit.ledger import MAX_COUNT, CounterFault
 from ratelimit.model import OverLimit, WithinLimit
 from ratelimit.reasons import Reason
@@ -40,6 +40,21 @@ class _Asked:
     """The same under the key that the current one replaces: replicas that know only that one count there."""
 
 
+@dataclass(slots=True)
+class StoreTime:
+    """What the store's clock shows: windows are the store's, so that replicas whose clocks differ share them.
+
+    Attributes:
+        ahead_seconds: By which it is ahead of ours; 0.0 until the store says otherwise.
+    """
+
+    ahead_seconds: float = 0.0
+
+    def learn(self, now_ms: int, clock: Clock) -> None:
+        """Take the store's time from an answer."""
+        self.ahead_seconds = now_ms / 1000 - clock.wall()
+
+
 @dataclass(frozen=True, slots=True)
 class DescriptorEngine:
     """Counts the descriptors of requests.
@@ -51,6 +66,7 @@ class DescriptorEngine:
         statistics: Takes what was counted.
         held_over: Counters known to be over.
         draw: A number in [0, 1), for the life of a counter.
+        store_time: By how much the store's clock differs, once the store has said so.
     """
 
     stores: TallyStores
@@ -59,6 +75,7 @@ class DescriptorEngine:
     statistics: DescriptorStatistics
     held_over: HeldOver
     draw: Callable[[], float] = field(default=lambda: 0.0)
+    store_time: StoreTime = field(default_factory=lambda: StoreTime())
 
     async def decide(self, rules: DescriptorSet, query: DescriptorQuery, deadline: float) -> DescriptorAnswer:
         """Judge one request.
@@ -75,21 +92,37 @@ class DescriptorEngine:
         if found is None:
             return self._unknown_domain(query)
         found = tuple(map(_checked, query.descriptors, found))
-        now = self.clock.wall()
-        asked = [
-            _Asked(place, each.limit, *self._hits(query, place, each, now))
-            for place, each in enumerate(found)
-            if each.limit is not None and not each.limit.is_unlimited and not each.fault
-        ]
         self._count_silent(found)
         try:
-            counts = await self._ask(asked, deadline, has_fault=any(each.fault for each in found))
+            now, asked, counts = await self._count(query, found, deadline)
         except (StoreUnavailable, CounterFault) as error:
             return self._without_store(found, str(error))
         if asked and self.clock.monotonic() > deadline:
             # Envoy has stopped listening; what was counted can only over-count.
             return self._without_store(found, "the store answered too late")
         return judge(found, self._statuses(found, asked, counts, now), self.options)
+
+    async def _count(
+        self, query: DescriptorQuery, found: Sequence[Found], deadline: float
+    ) -> tuple[float, list[_Asked], dict[int, Count | None]]:
+        """Take the steps `key` and `hit` in the store's time; return that time, what was asked, and the counts."""
+        has_fault = any(each.fault for each in found)
+        now, asked = self._asked(query, found)
+        try:
+            return now, asked, await self._ask(asked, deadline, has_fault=has_fault)
+        except WindowPassed as passed:
+            self.store_time.learn(passed.now_ms, self.clock)
+        # Nothing was counted: once more, in the windows that hold by the store's clock.
+        now, asked = self._asked(query, found)
+        return now, asked, await self._ask(asked, deadline, has_fault=has_fault)
+
+    def _asked(self, query: DescriptorQuery, found: Sequence[Found]) -> tuple[float, list[_Asked]]:
+        now = self.clock.wall() + self.store_time.ahead_seconds
+        return now, [
+            _Asked(place, each.limit, *self._hits(query, place, each, now))
+            for place, each in enumerate(found)
+            if each.limit is not None and not each.limit.is_unlimited and not each.fault
+        ]
 
     def _unknown_domain(self, query: DescriptorQuery) -> DescriptorAnswer:
         self.statistics.event("unknown_domain")
@@ -122,6 +155,7 @@ class DescriptorEngine:
             descriptor.is_given_back,
             seconds + int(self.draw() * self.options.jitter_seconds),
             role_of(limit, self.options),
+            (start * 1000, (start + seconds) * 1000) if self.options.windows_by_store else (0, 0),
         )
         return (hit, *(hit._replace(key=self.options.key_prefix + key) for key in keys[1:]))
 

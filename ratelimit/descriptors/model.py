@@ -125,6 +125,7 @@ class EngineOptions:
         near_ratio: Share of a limit from which hits count as near it (NEAR_LIMIT_RATIO).
         header_names: Limit, remaining and reset; empty: no headers (LIMIT_RESPONSE_HEADERS_ENABLED).
         has_metadata: Answers carry dynamic metadata (RESPONSE_DYNAMIC_METADATA).
+        windows_by_store: Windows are those of the store's time; else of our own clock's, as envoyproxy/ratelimit's are.
         secrets: What names of counters are hashed with, the current one first, the one it replaces second; None: with
             nothing.
     """
@@ -141,4 +142,5 @@ class EngineOptions:
     near_ratio: float = 0.8
     header_names: tuple[str, ...] = ()
     has_metadata: bool = False
+    windows_by_store: bool = False
     secrets: tuple[CardSecret | None, ...] = (None,)

@@ -13,11 +13,11 @@ from chassis.gathered_calls import GatheredCalls
 from chassis.store_cluster import StoreCluster, slot_of
 from chassis.store_link import StoreLink, StoreSettings, StoreUnavailable, Unavailability
 from chassis.store_nodes import is_cluster
-from ratelimit.descriptors.tally import Count, Hit, Law, check_hits
+from ratelimit.descriptors.tally import Count, Hit, Law, WindowPassed, check_hits
 from ratelimit.ledger import MAX_COUNT, CounterFault
 
 _SCRIPT: Final = "tally"
-_POISONED, _COUNTED = 0, 1
+_POISONED, _COUNTED, _PASSED = 0, 1, 2
 
 
 class _Asked(NamedTuple):
@@ -96,16 +96,23 @@ def _pack(asked: Sequence[_Asked]) -> tuple[list[str], list[str | int]]:
     places: dict[str, int] = {}
     arguments: list[str | int] = [len(asked)]
     for hits, law in asked:
-        arguments += (int(law), len(hits))
-        for key, limit, cost, is_given_back, life_seconds, role in hits:
+        arguments += (int(law), len(hits), max(hit.window[0] for hit in hits), _end(hits))
+        for key, limit, cost, is_given_back, life_seconds, role, _ in hits:
             place = places.setdefault(key, len(places) + 1)
             arguments += (place, limit, cost, int(is_given_back), life_seconds, int(role))
     return list(places), arguments
 
 
+def _end(hits: Sequence[Hit]) -> int:
+    """Return the first moment after the window that ends first, milliseconds since 1970; 0 where none has one."""
+    return min((hit.window[1] for hit in hits if hit.window[1]), default=0)
+
+
 def _read(asked: _Asked, answer: Any) -> tuple[Count, ...] | Exception:
     if answer == [_POISONED]:
         return CounterFault("a key holds no counter")
+    if type(answer) is list and len(answer) == 2 and answer[0] == _PASSED and _is_count(answer[1]):
+        return WindowPassed(answer[1])
     counts = _counts(answer, len(asked.hits))
     return StoreUnavailable(Unavailability.PROTOCOL) if counts is None else counts
 

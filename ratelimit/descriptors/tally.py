@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
 
+from chassis.store_link import StoreUnavailable, Unavailability
 from ratelimit.ledger import MAX_COUNT, MAX_TEXT_BYTES, CounterFault
 
 MAX_HITS_PER_TALLY: Final = 256
@@ -51,6 +52,8 @@ class Hit(NamedTuple):
         is_given_back: The cost is taken off instead, down to 0 and never below; that always fits.
         life_seconds: The counter is forgotten so long after it was last written.
         role: What it means when it does not fit.
+        window: First moment of its window and first moment after it, milliseconds since 1970, by the store's clock;
+            (0, 0): whoever asks answers for the time.
     """
 
     key: str
@@ -59,6 +62,19 @@ class Hit(NamedTuple):
     is_given_back: bool
     life_seconds: int
     role: Role = Role.HARD
+    window: tuple[int, int] = (0, 0)
+
+
+class WindowPassed(StoreUnavailable):
+    """The store's clock is outside the window of a hit: nothing was counted in that call.
+
+    Attributes:
+        now_ms: The store's time, milliseconds since 1970.
+    """
+
+    def __init__(self, now_ms: int) -> None:
+        super().__init__(Unavailability.PROTOCOL)
+        self.now_ms = now_ms
 
 
 class Count(NamedTuple):
@@ -97,6 +113,7 @@ class TallyStore(Protocol):
 
         Raises:
             StoreUnavailable: No answer. The hits may have been counted all the same, and are never sent twice.
+            WindowPassed: Nothing was counted: the windows are not those of the store's time.
             CounterFault: Nothing was counted: an argument is out of range or a key holds no counter.
         """
 

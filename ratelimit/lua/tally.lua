@@ -3,11 +3,12 @@
 -- KEYS     the counters, each once
 -- ARGV[1]  sequence number of the call, echoed
 -- ARGV[2]  number of requests; then for each request
---            law (0 all or none, 1 each, 2 each over), number of hits; then for each hit
+--            law (0 all or none, 1 each, 2 each over), number of hits, start of its newest window and end of its oldest
+--            in milliseconds since 1970 (end 0: none); then for each hit
 --              index into KEYS, limit, cost, 1 if given back else 0, seconds to live, role (0 hard, 1 shadow, 2 quota)
 --
--- Reply: {sequence, request...}, a request being {0} (a key holds no counter, nothing added) or
---   {1, found, after, over, found, after, over, ...}
+-- Reply: {sequence, request...}, a request being {0} (a key holds no counter, nothing added), {2, now} (this server's
+--   clock, milliseconds since 1970, is outside of its windows, nothing added) or {1, found, after, over, found, ...}
 --
 -- A script error does not undo what was written before it: every argument and counter is checked first, then all is
 -- worked out on local values, then each changed counter is written once. Lua computes in doubles: a count stays at
@@ -37,7 +38,9 @@ local function read_requests()
   local requests = {}
   for r = 1, argument(128) do
     local request = {law = argument(EACH_OVER)}
-    for h = 1, argument(256) do
+    local hits = argument(256)
+    request.starts, request.ends = argument(LARGEST), argument(LARGEST)
+    for h = 1, hits do
       local hit = {key = argument(#KEYS), limit = argument(LARGEST), cost = argument(LARGEST), back = argument(1) == 1}
       hit.seconds, hit.role = argument(LONGEST), argument(QUOTA)
       if hit.key == 0 or hit.seconds == 0 then error('tally: zero') end
@@ -145,7 +148,19 @@ local function judge(request)
   return outcome
 end
 
+local now
+
+local function is_passed(request)
+  if request.ends == 0 then return false end
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return now < request.starts or now >= request.ends
+end
+
 local function take(request)
+  if is_passed(request) then return {2, now} end
   local outcome = judge(request)
   if not outcome then return {0} end
   local answer = {1}

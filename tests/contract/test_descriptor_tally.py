@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from chassis.clock import SystemClock
 from helpers.clock import FakeClock
 from helpers.tally_stores import TALLY_STORES, TallyUnderTest, hit, tally_store
 from ratelimit.descriptors.memory_tally import MemoryTally
-from ratelimit.descriptors.tally import Count, Law, Role
+from ratelimit.descriptors.tally import Count, Law, Role, WindowPassed
 from ratelimit.ledger import MAX_COUNT, CounterFault
 
 
@@ -129,3 +130,31 @@ async def test_every_store_agrees_with_the_one_in_memory(store):
         assert await store.tally(*hits, law=law) == await model.tally(hits, law, 2000.0)
     shown = {key: count for key, count in (await store.counts()).items() if count}
     assert shown == {key: count for key, count in model.counts().items() if count}
+
+
+async def test_window_that_is_not_the_stores_counts_nothing(served):
+    now_ms = int(SystemClock().wall() * 1000)
+    for window in ((now_ms - 9000, now_ms - 5000), (now_ms + 60_000, now_ms + 90_000)):
+        passed = [hit("a", 9)._replace(window=window), hit("b", 9)]
+        with pytest.raises(WindowPassed) as caught:
+            await served.tally(*passed)
+        assert abs(caught.value.now_ms - now_ms) < 5000
+    assert await served.counts() == {}
+    inside = hit("a", 9)._replace(window=(now_ms - 60_000, now_ms + 60_000))
+    assert await served.tally(inside, hit("b", 9)) == (Count(0, 1, False), Count(0, 1, False))
+
+
+async def test_passed_window_of_one_request_spoils_no_other(served):
+    now_ms = int(SystemClock().wall() * 1000)
+    passed = hit("a", 9)._replace(window=(now_ms - 9000, now_ms - 5000))
+    found = await asyncio.gather(
+        *(served.tally(passed if number % 2 else hit("b", 99)) for number in range(20)), return_exceptions=True
+    )
+    assert [isinstance(each, WindowPassed) for each in found] == [number % 2 == 1 for number in range(20)]
+    assert await served.counts() == {"b": 10}
+
+
+@pytest.fixture(params=[kind for kind in TALLY_STORES if kind != "memory"])
+async def served(request: pytest.FixtureRequest) -> AsyncIterator[TallyUnderTest]:
+    async with tally_store(request.param) as opened:
+        yield opened

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+import ratelimit.server
+from chassis.clock import SystemClock
+from chassis.ids import RandomIds
 from chassis.rpc import RpcError, StatusCode
 from helpers.descriptor_service import SHOP, call, descriptor_service, descriptor_settings, limit_request
 from helpers.valkey import administrator, running
+from helpers.waiting import until_told
 from protos import envoy_wire_pb2 as wire
 
 OK, OVER = wire.RateLimitResponse.OK, wire.RateLimitResponse.OVER_LIMIT
@@ -189,3 +194,41 @@ def _events(service) -> dict[str, float]:
         for sample in samples
         if sample.name == "tollhouse_descriptor_requests_total"
     }
+
+
+class SkewedClock(SystemClock):
+    """A wall clock that is wrong by so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def wall(self) -> float:
+        return super().wall() + self._seconds
+
+
+async def is_counted(service) -> bool:
+    """Tell whether the store answers: each time about somebody else."""
+    request = limit_request("shop", {"user": RandomIds().decision_id()})
+    return (await call(service, request)).overall_code == OK
+
+
+@pytest.mark.parametrize("skew", [-7200.0, 7200.0])
+async def test_replicas_whose_clocks_differ_share_the_window(tmp_path, skew):
+    async with running() as store:
+        services = []
+        for name, clock in (("a", SkewedClock(0.0)), ("b", SkewedClock(skew))):
+            (tmp_path / name).mkdir()
+            settings = descriptor_settings(tmp_path / name, SHOP, store=store.url)
+            services.append(ratelimit.server.build(settings, clock))
+        for service in services:
+            await service.start()
+        try:
+            request = limit_request("shop", {"user": "u"})
+            for service in services:
+                await until_told(partial(is_counted, service))
+            answers = [await call(service, request) for service in services * 4]
+        finally:
+            for service in services:
+                await service.stop()
+        assert [answer.overall_code for answer in answers].count(OK) == 3
+        assert 0 < answers[1].statuses[0].duration_until_reset.seconds <= 3600
