@@ -15,6 +15,7 @@ from chassis.store_link import StoreSettings
 from policy.diagnostics import PolicyInvalid
 from policy.loader import PolicySet, load_policy_set
 from ratelimit.compile import compile_tables
+from ratelimit.leased import largest_share
 from ratelimit.tables import Limit, Tables
 from ratelimit.usage import Usage
 from tollhouse import options as of
@@ -130,6 +131,9 @@ def usage_row(usage: Usage) -> dict[str, Any]:
     if state is None:
         return {**row, "note": _why_unread(limit)}
     row |= {"used": state.used, "remaining": max(0, state.limit - state.used)}
+    if usage.limit.is_leased:
+        # Drawn counts as used: what a replica has drawn and not spent yet is in here.
+        row["drawn_by_each_replica_up_to"] = largest_share(state.limit)
     return row if usage.resets_at is None else {**row, "resets_at": _time(usage.resets_at)}
 
 

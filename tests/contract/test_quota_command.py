@@ -17,6 +17,7 @@ from helpers.store_fleets import clustered
 from helpers.valkey import SERVERS, administrator, running
 from policy.loader import load_policy_set
 from ratelimit.compile import compile_tables
+from ratelimit.leased import largest_share
 from ratelimit.model import LimitQuery, Verdict, WithinLimit
 from ratelimit.pipeline import Engine, Trail, decide
 from ratelimit.posting import resets_key
@@ -187,3 +188,12 @@ async def test_a_cluster_is_looked_at_and_reset_where_the_merchant_stands(tmp_pa
         result = await reset(cluster.url, policies, "day")
         assert result.exit_code == 0, result.output
         assert json.loads(result.output)["counters"] == "0"
+
+
+async def test_show_says_how_much_of_a_leased_quota_may_be_drawn_and_unspent(server, policies):
+    leased = "  - {id: leased, owner: a, metric: count, interval: daily, operations: [create_payment], limit: 100000,"
+    file = policies / "quotas.yaml"
+    file.write_text(file.read_text() + leased + " coordination: leased}\n")
+    rows = await shown(server.url, policies)
+    assert rows["leased"]["drawn_by_each_replica_up_to"] == largest_share(100_000)
+    assert "drawn_by_each_replica_up_to" not in rows["day"]
