@@ -152,6 +152,8 @@ class Cluster:
             for port, bus in zip(ports[::2], ports[1::2], strict=True)
         ]
         self._buses = ports[1::2]
+        self.ports = [node.port for node in self.nodes]
+        """Where callers and other nodes find them."""
 
     @property
     def url(self) -> str:
@@ -169,7 +171,9 @@ class Cluster:
             last = 16383 if node is self.nodes[-1] else (place + 1) * share - 1
             await node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", place * share, last)
             await node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
-            await self.nodes[0].client.execute_command("CLUSTER", "MEET", LOOPBACK, node.port, self._buses[place])
+            await self.nodes[0].client.execute_command(
+                "CLUSTER", "MEET", LOOPBACK, self.ports[place], self._buses[place]
+            )
         for node in self.nodes:
             await until_told(partial(self.is_well, node))
 
