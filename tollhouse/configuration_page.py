@@ -12,9 +12,14 @@ from policy.handoff import MAX_CARD_KEYS
 from tollhouse.options import SETTINGS
 from tollhouse.setting import REQUIRED, Setting
 
+GATE_STORE_RULES: Final = (
+    "~tollhouse:* +evalsha +script|load +select +time +get +set +exists +hget +hset +hsetnx +hdel +hexists +hlen +zadd "
+    "+zscore +zrem +zrangebyscore +info +role +wait"
+)
+"""What extauthz' user of the store may do, where it keeps used proofs and revoked tokens (Redis ACL rules)."""
 STORE_RULES: Final = (
     "~tollhouse:* +evalsha +script|load +select +time +get +set +del +exists +type +expire +hget +hmget +hgetall +hset "
-    "+hdel +zadd +zcard +zcount +zscore +zrem +zremrangebyscore"
+    "+hdel +zadd +zcard +zcount +zscore +zrem +zrange +zremrangebyscore +eval +info +role +wait +cluster|slots"
 )
 """What the limiter's user of the store may do (Redis ACL rules)."""
 
@@ -98,9 +103,13 @@ the network in clear, which is warned of at start and on /readyz.
 ### The store's password
 
 `--store` with a password in it is refused: the process list shows options to every user of the machine. Give the store
-user what the limiter needs and nothing else:
+users what the services need and nothing else:
 
     ACL SETUSER limiter on >PASSWORD {STORE_RULES}
+    ACL SETUSER gate on >PASSWORD {GATE_STORE_RULES}
+
+INFO says whether the store evicts counters; a limiter that may not ask counts no amounts. Whether the store keeps its
+data stands in CONFIG, which shows secrets too: without it `/readyz` says that persistence is unknown.
 
 To change the password, add the new one in the store, replace the file, then take the old one out of the store.
 """

@@ -10,6 +10,12 @@ from pathlib import Path
 import pytest
 
 import ratelimit.server
+from chassis.clock import SystemClock
+from chassis.store_link import StoreSettings
+from chassis.store_url import StoreLogin
+from extauthz.tokens.revocations import Place, Revocation
+from extauthz.tokens.store_replays import StoreReplays
+from extauthz.tokens.store_revocations import StoreRevocations
 from helpers.certificates import authority, client_pair, server_pair
 from helpers.life_fleet import free_ports
 from helpers.services import copy_policies, should_rate_limit
@@ -17,12 +23,17 @@ from helpers.store_fleets import LOOPBACK, Cluster, Server, started
 from helpers.waiting import until_told
 from policy.settings import ServiceSettings
 from protos import envoy_wire_pb2 as wire
+from tollhouse.configuration_page import GATE_STORE_RULES, STORE_RULES
 
 REDIS = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(REDIS is None, reason="the packaged server speaks no TLS, and no redis-server is here")
 
 PASSWORD = "p4ss-of-the-limiter"
-USER = ("--user", "limiter", "on", f">{PASSWORD}", "~tollhouse:*", "+@all", "-@dangerous", "+info")
+USER = (
+    *("--user", "limiter", "on", f">{PASSWORD}", *STORE_RULES.split()),
+    *("--user", "gate", "on", f">{PASSWORD}", *GATE_STORE_RULES.split()),
+)
+"""What docs/configuration.md says that each service needs, and not one command more."""
 PAYMENT = {
     "handoff": "2",
     "merchant_id": "m_active",
@@ -118,6 +129,41 @@ async def test_payment_is_counted_over_tls_as_a_user_of_its_own(tmp_path, tls_st
     async with limiter(tmp_path, f"{url}?ssl_ca_certs={certificates.ca}") as service:
         await until_told(lambda: is_counted(service))
         assert "the counter store is not connected" not in service.readiness().warnings
+
+
+async def test_gate_keeps_proofs_and_revocations_as_a_user_of_its_own(tmp_path, tls_store):
+    url, certificates = tls_store
+    file = tmp_path / "gate.password"
+    file.touch(mode=0o600)
+    file.write_text(PASSWORD)
+    clock, settings = SystemClock(), StoreSettings(login=StoreLogin(str(file), "gate"))
+    where = f"{url}?ssl_ca_certs={certificates.ca}"
+    replays = StoreReplays.from_url(where, clock, settings)
+    revocations = StoreRevocations.from_url(where, clock, settings)
+    now = clock.wall()
+    entries = [Revocation(kind, "https://i", "x", 0.0, now + 600.0) for kind in ("jti", "sid", "sub")]
+    await replays.start()
+    await revocations.start()
+    try:
+        await until_told(lambda: _told(replays.is_available))
+        deadline = clock.monotonic() + 10.0
+        assert [await replays.use("m", request, 60.0, deadline) for request in ("a", "b")] == [True, False]
+        await revocations.revoke(entries, deadline)
+        await revocations.revoke(entries, deadline)
+        assert [await revocations.accept(entries[:1], "https://i", "event", deadline) for _ in range(2)] == [
+            True,
+            False,
+        ]
+        page = await revocations.read(Place(), deadline)
+        assert {entry.kind for entry in page.entries} == {"jti", "sid", "sub"}
+        await revocations.read(page.place, deadline)
+    finally:
+        await replays.stop()
+        await revocations.stop()
+
+
+async def _told(is_so: bool) -> bool:
+    return is_so
 
 
 async def test_store_that_nobody_vouches_for_is_no_store(tmp_path, tls_store):
