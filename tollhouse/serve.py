@@ -198,10 +198,11 @@ def _host_options(request: ServeRequest) -> HostOptions:
 
 
 def _warn_of_outcomes(request: ServeRequest, listen: ListenAddress) -> None:
-    if request.service is ServiceName.RATELIMIT and not listen.is_local and not request.tls.outcome_sans:
+    has_quotas = request.service is ServiceName.RATELIMIT and request.settings.policies
+    if has_quotas and not listen.is_local and not request.tls.outcome_sans:
         print(
-            f"--listen {listen}: nobody may tell what became of payments, so `counts: authorized` gives nothing "
-            "back; name Envoy with --outcome-peer-san (mutual TLS)",
+            f"tollhouse serve: --listen {listen}: nobody may tell what became of payments, so "
+            "`counts: authorized` gives nothing back; name Envoy with --outcome-peer-san (mutual TLS)",
             file=sys.stderr,
         )
 

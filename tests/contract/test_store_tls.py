@@ -150,10 +150,8 @@ async def test_gate_keeps_proofs_and_revocations_as_a_user_of_its_own(tmp_path, 
         assert [await replays.use("m", request, 60.0, deadline) for request in ("a", "b")] == [True, False]
         await revocations.revoke(entries, deadline)
         await revocations.revoke(entries, deadline)
-        assert [await revocations.accept(entries[:1], "https://i", "event", deadline) for _ in range(2)] == [
-            True,
-            False,
-        ]
+        taken = [await revocations.accept(entries[:1], "https://i", "event", deadline) for _ in range(2)]
+        assert taken == [True, False]
         page = await revocations.read(Place(), deadline)
         assert {entry.kind for entry in page.entries} == {"jti", "sid", "sub"}
         await revocations.read(page.place, deadline)
