@@ -8,18 +8,20 @@ import json
 
 
 class FaultyUpstream:
-    """Listens on loopback. References: `s402` answers with that status, `hang`, `close`, `reset`, `cut`.
+    """Listens on loopback. References: `s402` answers with that status, `wait`, `hang`, `close`, `reset`, `cut`.
 
     Attributes:
         port: Where it listens.
         taken: References of the payments whose whole body it has read.
         has_begun: Set when a request has begun to arrive.
+        may_answer: Set when `wait` is to be answered, with 200.
     """
 
     def __init__(self) -> None:
         self.port = 0
         self.taken: list[str] = []
         self.has_begun = asyncio.Event()
+        self.may_answer = asyncio.Event()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> FaultyUpstream:
@@ -42,6 +44,9 @@ class FaultyUpstream:
         length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
         reference = json.loads(await reader.readexactly(length))["reference"]
         self.taken.append(reference)
+        if reference == "wait":
+            await self.may_answer.wait()
+            reference = "s200"
         if reference.startswith("s"):
             answer = b'{"status": "told"}'
             writer.write(f"HTTP/1.1 {reference[1:]} Told\r\ncontent-length: {len(answer)}\r\n\r\n".encode() + answer)
